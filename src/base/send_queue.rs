@@ -1,0 +1,95 @@
+//! What waits to be written to one stream: shared segments under a byte cap.
+
+use std::collections::VecDeque;
+use std::io::IoSlice;
+
+use bytes::{Buf, Bytes};
+
+/// Segments of bytes in the order they will leave, and how much of them may wait.
+pub struct SendQueue {
+    segments: VecDeque<Bytes>,
+    len: usize,
+    cap: usize,
+}
+
+/// The queue's cap would be passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Full;
+
+impl SendQueue {
+    /// An empty queue that holds at most `cap` bytes.
+    pub fn new(cap: usize) -> Self {
+        Self { segments: VecDeque::new(), len: 0, cap }
+    }
+
+    /// Appends a segment; [`Full`] if it does not fit, and then nothing is queued.
+    pub fn push(&mut self, segment: Bytes) -> Result<(), Full> {
+        if segment.len() > self.cap - self.len {
+            return Err(Full);
+        }
+        self.len += segment.len();
+        if !segment.is_empty() {
+            self.segments.push_back(segment);
+        }
+        Ok(())
+    }
+
+    /// The bytes that wait.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// True if nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The bytes that could still be queued.
+    pub fn room(&self) -> usize {
+        self.cap - self.len
+    }
+
+    /// Fills `out` with the first segments, for `writev`; how many it filled.
+    pub fn slices<'a>(&'a self, out: &mut [IoSlice<'a>]) -> usize {
+        let mut filled = 0;
+        for (slot, segment) in out.iter_mut().zip(&self.segments) {
+            *slot = IoSlice::new(segment);
+            filled += 1;
+        }
+        filled
+    }
+
+    /// Forgets the first `written` bytes, at most all of them.
+    pub fn advance(&mut self, written: usize) {
+        let mut left = written.min(self.len);
+        self.len -= left;
+        while left > 0 {
+            let Some(first) = self.segments.front_mut() else { return };
+            if first.len() > left {
+                first.advance(left);
+                return;
+            }
+            left -= first.len();
+            self.segments.pop_front();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cap_holds_and_partial_writes_keep_the_rest() {
+        let mut queue = SendQueue::new(8);
+        queue.push(Bytes::from_static(b"hello")).unwrap();
+        assert_eq!(queue.push(Bytes::from_static(b"world")), Err(Full));
+        queue.push(Bytes::from_static(b"abc")).unwrap();
+        queue.advance(6);
+        let mut out = [IoSlice::new(&[]); 4];
+        assert_eq!(queue.slices(&mut out), 1);
+        assert_eq!((&*out[0], queue.len(), queue.room()), (&b"bc"[..], 2, 6));
+        queue.advance(99);
+        assert!(queue.is_empty());
+    }
+}

@@ -1,0 +1,3 @@
+//! dht-hunter: one program for one crawler box.
+
+pub mod base;
