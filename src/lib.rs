@@ -1,3 +1,4 @@
 //! dht-hunter: one program for one crawler box.
 
 pub mod base;
+pub mod model;

@@ -1,0 +1,9 @@
+//! Plain data that rooms hand each other. No behaviour beyond reading and building it.
+
+pub mod archive;
+pub mod torrent;
+
+pub use archive::{
+    Drop, Pending, PendingState, Recovered, SavedId, SavedNode, Sighting, StoreOp, StoreResult,
+};
+pub use torrent::{FileList, Torrent, TorrentFlags};
