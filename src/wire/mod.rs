@@ -1,0 +1,6 @@
+//! Codecs only. They borrow what they read, write into what they are given, and keep no state.
+
+pub mod bencode;
+pub mod compact;
+pub mod krpc;
+pub mod peer;
