@@ -1,5 +1,6 @@
 //! dht-hunter: one program for one crawler box.
 
 pub mod base;
+pub mod dht;
 pub mod model;
 pub mod wire;

@@ -1,0 +1,776 @@
+//! Every node the crawl knows of, in about 55 bytes each, and whose turn it is.
+//!
+//! An entry is at any time in exactly one list: *ready* (by region of the keyspace, walked in
+//! order), *waiting* (by the time at which it may be asked again), or neither while a query of
+//! ours is on its way. All moves are O(1).
+
+use std::collections::VecDeque;
+use std::hash::{BuildHasher, Hash};
+use std::net::{IpAddr, SocketAddr};
+
+use crate::base::hash::{State, state};
+use crate::base::{Id, NodeId, Rng, Scope};
+use crate::wire::compact::NodeAddr;
+
+/// The address bytes of one family.
+pub trait Family: Copy + Eq + Hash + Default {
+    /// `ip` in this family.
+    fn from_ip(ip: IpAddr) -> Option<Self>;
+    /// As an address.
+    fn ip(self) -> IpAddr;
+    /// What one subscriber has: the address, or the /64 of IPv6.
+    fn network(self) -> u64;
+}
+
+/// The nodes of one address family.
+pub struct Directory<F: Family> {
+    chunks: Vec<Box<[Entry<F>]>>,
+    /// Slots ever used; those freed since are chained from `free`.
+    used: u32,
+    free: u32,
+    len: usize,
+    verified: usize,
+    cap: usize,
+    /// Open addressing by IP address, so that the ports of one address lie side by side.
+    index: Vec<u32>,
+    graves: usize,
+    hasher: State,
+    /// Those that have answered before, and those that have not. They take turns, so that no flood
+    /// of made-up nodes keeps us from the real ones.
+    ready: [Ready; 2],
+    verified_next: bool,
+    waiting: Vec<u32>,
+    waiting_len: usize,
+    /// The wheel's slots before this one are empty: their entries were moved to `ready`.
+    wheel_at: u32,
+    /// Slots of the latest answers, the latest last.
+    recent: VecDeque<u32>,
+    /// Nodes whose turn came to its end in this pass.
+    turns: usize,
+    passes: u64,
+    /// Candidates that made room for others.
+    evicted: u64,
+}
+
+/// Whose turn it is to be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Turn {
+    /// Its place, to report the outcome under.
+    pub slot: u32,
+    /// Its address and id, the latter as last verified or else as others named it.
+    pub node: NodeAddr,
+    /// False: ask `find_node`, since it did not answer `sample_infohashes`.
+    pub samples: bool,
+}
+
+/// How a node answered its turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// The id it gave.
+    pub id: NodeId,
+    /// It spoke BEP 51; `None` if it was not asked to.
+    pub sampled: Option<bool>,
+    /// Seconds before it may be asked again: its BEP 51 interval, or longer.
+    pub interval_secs: u32,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Entry<F> {
+    id: [u8; 20],
+    /// Seconds of the driver's clock at which it last answered; of a restored node, how many
+    /// seconds before the clock's zero that was.
+    answered: u32,
+    /// Seconds at which it may be asked again.
+    due: u32,
+    next: u32,
+    port: u16,
+    ip: F,
+    state: Standing,
+    /// Silences since the last answer.
+    failures: u8,
+    /// Silences to `sample_infohashes` in particular.
+    mute: u8,
+    asked: bool,
+}
+
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Standing {
+    #[default]
+    Free,
+    /// Named by others, not yet heard.
+    Candidate,
+    /// Answered in an earlier run, not yet heard in this one.
+    Restored,
+    /// Has answered.
+    Verified,
+    /// Stays silent; kept for a while, so that hearsay does not bring it back.
+    Lost,
+}
+
+/// Entries that may be asked now, and how far the walk among them has come.
+struct Ready {
+    regions: Regions,
+    len: usize,
+    cursor: usize,
+}
+
+/// The first entry of every region's list, and which lists are not empty.
+struct Regions {
+    heads: Vec<u32>,
+    occupied: [u64; REGIONS / 64],
+}
+
+impl<F: Family> Directory<F> {
+    /// Holds at most `cap` nodes.
+    pub fn new(cap: usize, rng: &mut Rng) -> Self {
+        let regions = || Regions { heads: vec![NONE; REGIONS], occupied: [0; REGIONS / 64] };
+        let cursor = rng.index(REGIONS);
+        let ready = || Ready { regions: regions(), len: 0, cursor };
+        Self {
+            chunks: Vec::new(),
+            used: 0,
+            free: NONE,
+            len: 0,
+            verified: 0,
+            cap,
+            index: vec![NONE; 64],
+            graves: 0,
+            hasher: state(rng),
+            ready: [ready(), ready()],
+            verified_next: false,
+            waiting: vec![NONE; WHEEL_SLOTS],
+            waiting_len: 0,
+            wheel_at: 0,
+            recent: VecDeque::new(),
+            turns: 0,
+            passes: 0,
+            evicted: 0,
+        }
+    }
+
+    /// A node that somebody named: to be asked if it is new. False if it is known, is one too
+    /// many of its address, or the directory is full of better ones.
+    pub fn candidate(&mut self, node: NodeAddr) -> bool {
+        self.insert(node).map(|slot| self.link_ready(slot)).is_some()
+    }
+
+    /// A node that answered in an earlier run; not to be asked before `due_secs`.
+    pub fn restore(&mut self, node: NodeAddr, answered: i64, due_secs: u32) {
+        if let Some(slot) = self.insert(node) {
+            let entry = self.entry_mut(slot);
+            entry.state = Standing::Restored;
+            entry.answered = u32::try_from(answered.saturating_neg().max(0)).unwrap_or(u32::MAX);
+            self.remember(slot);
+            self.wait(slot, due_secs);
+        }
+    }
+
+    /// Whose turn it is, in keyspace order. The caller reports what became of it.
+    pub fn next_turn(&mut self, now_secs: u32) -> Option<Turn> {
+        self.advance(now_secs);
+        self.verified_next = !self.verified_next;
+        let list = [self.verified_next, !self.verified_next].map(usize::from);
+        let list = list.into_iter().find(|list| self.ready[*list].len > 0)?;
+        let region = self.ready[list].regions.next_from(self.ready[list].cursor)?;
+        self.ready[list].cursor = region;
+        let slot = self.ready[list].regions.heads[region];
+        let next = self.entry(slot).next;
+        self.ready[list].regions.set(region, next);
+        self.ready[list].len -= 1;
+        let entry = self.entry_mut(slot);
+        entry.asked = true;
+        let samples = entry.failures == 0 && entry.mute < MUTE_FOR_GOOD;
+        Some(Turn { slot, node: entry.node(), samples })
+    }
+
+    /// A turn that could not be taken after all: it comes again at once.
+    pub fn put_back(&mut self, slot: u32) {
+        if self.entry(slot).asked {
+            self.entry_mut(slot).asked = false;
+            self.link_ready(slot);
+        }
+    }
+
+    /// The node answered its turn.
+    pub fn answered(&mut self, slot: u32, outcome: Outcome, now_secs: u32) {
+        let entry = self.entry_mut(slot);
+        if !entry.asked {
+            return;
+        }
+        entry.mute = match outcome.sampled {
+            Some(true) => 0,
+            Some(false) => MUTE_FOR_GOOD,
+            // Two lost packets look like a node that never speaks BEP 51: asked again some day.
+            None if entry.mute >= MUTE_RECONSIDERED => MUTE_FOR_GOOD - 1,
+            None if entry.mute >= MUTE_FOR_GOOD => entry.mute + 1,
+            None => entry.mute,
+        };
+        let pause = match outcome.sampled {
+            None if entry.mute < MUTE_FOR_GOOD => SAMPLE_AGAIN_SECS,
+            _ => outcome.interval_secs,
+        };
+        let newly = entry.state != Standing::Verified;
+        entry.state = Standing::Verified;
+        entry.id = outcome.id.0;
+        entry.answered = now_secs;
+        entry.failures = 0;
+        self.verified += usize::from(newly);
+        self.remember(slot);
+        self.end_turn();
+        self.wait(slot, now_secs + pause);
+    }
+
+    /// The node did not answer its turn in time. One silence to `sample_infohashes` says little,
+    /// since Transmission drops queries it does not know: it is asked `find_node` next.
+    pub fn silent(&mut self, slot: u32, sampled: bool, now_secs: u32) {
+        let entry = self.entry_mut(slot);
+        if !entry.asked {
+            return;
+        }
+        entry.failures = entry.failures.saturating_add(1);
+        entry.mute = entry.mute.saturating_add(u8::from(sampled));
+        let verified = entry.state == Standing::Verified;
+        let patience = if verified { PATIENCE_VERIFIED } else { PATIENCE_CANDIDATE };
+        if entry.failures < patience {
+            let pause = RETRY_SECS << (4 * u32::from(entry.failures - 1));
+            return self.wait(slot, now_secs + pause);
+        }
+        entry.state = Standing::Lost;
+        self.verified -= usize::from(verified);
+        self.end_turn();
+        if self.len * 8 > self.cap * 7 {
+            // No room to remember who is not there.
+            return self.remove(slot);
+        }
+        self.wait(slot, now_secs + LOST_SECS);
+    }
+
+    /// The question was in vain, but not for the node's sake: it is asked again in a minute.
+    pub fn postpone(&mut self, slot: u32, now_secs: u32) {
+        if self.entry(slot).asked {
+            self.wait(slot, now_secs + POSTPONED_SECS);
+        }
+    }
+
+    /// True if the node at `addr` was silent of late, time and again.
+    pub fn is_lost(&self, addr: SocketAddr) -> bool {
+        self.find(addr).is_some_and(|slot| self.entry(slot).state == Standing::Lost)
+    }
+
+    /// How many entries, those lost of late included.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// How many have answered and were not lost since.
+    pub fn verified(&self) -> usize {
+        self.verified
+    }
+
+    /// Completed walks: as many turns as there were nodes.
+    pub fn passes(&self) -> u64 {
+        self.passes
+    }
+
+    /// When the next waiting entry may become ready, in seconds, rounded up to the wheel's grain.
+    pub fn next_due(&self) -> Option<u32> {
+        if self.waiting_len == 0 {
+            return None;
+        }
+        let mut slots = self.wheel_at..self.wheel_at + WHEEL_SLOTS as u32;
+        let slot = slots.find(|slot| self.waiting[*slot as usize % WHEEL_SLOTS] != NONE)?;
+        Some((slot + 1) * WHEEL_SECS)
+    }
+
+    /// The nodes that answered last, in this run or an earlier one, at most `count`: the node, the
+    /// second of its last answer (negative before the clock's zero), the second from which it may
+    /// be asked again.
+    pub fn freshest(&self, count: usize) -> Vec<(NodeAddr, i64, u32)> {
+        let mut slots: Vec<u32> = if self.used as usize <= RECENT {
+            (0..self.used).collect()
+        } else {
+            self.recent.iter().copied().collect()
+        };
+        slots.sort_unstable();
+        slots.dedup();
+        let entries = slots.into_iter().map(|slot| self.entry(slot));
+        let heard = entries.filter_map(|entry| match entry.state {
+            Standing::Verified => Some((entry.node(), i64::from(entry.answered), entry.due)),
+            Standing::Restored => Some((entry.node(), -i64::from(entry.answered), entry.due)),
+            Standing::Free | Standing::Candidate | Standing::Lost => None,
+        });
+        let mut all: Vec<_> = heard.collect();
+        all.sort_by_key(|(node, answered, _)| (std::cmp::Reverse(*answered), node.id));
+        all.truncate(count);
+        all
+    }
+
+    /// Panics if the lists, the index and the counts do not fit together. For tests.
+    pub fn check_invariants(&self) {
+        let listed: usize = self.ready.iter().map(|ready| self.check_ready(ready)).sum();
+        let waiting: usize = self.waiting.iter().map(|head| self.chain(*head).count()).sum();
+        assert_eq!(waiting, self.waiting_len, "waiting");
+        let asked = (0..self.used).filter(|slot| self.entry(*slot).asked).count();
+        assert_eq!(self.len, listed + waiting + asked, "every entry is in one place");
+        let verified = (0..self.used).filter(|slot| self.entry(*slot).state == Standing::Verified);
+        assert_eq!(verified.count(), self.verified, "verified");
+        assert_eq!(self.index.iter().filter(|slot| **slot < GRAVE).count(), self.len, "index");
+        assert!(self.len <= self.cap && self.recent.len() <= RECENT);
+    }
+
+    fn check_ready(&self, ready: &Ready) -> usize {
+        let mut listed = 0;
+        for (region, head) in ready.regions.heads.iter().enumerate() {
+            assert_eq!(*head != NONE, ready.regions.occupied[region / 64] >> (region % 64) & 1 == 1);
+            let here = self.chain(*head).inspect(|slot| assert_eq!(self.region(*slot), region));
+            listed += here.count();
+        }
+        assert_eq!(listed, ready.len, "ready");
+        listed
+    }
+
+    fn end_turn(&mut self) {
+        self.turns += 1;
+        if self.turns >= self.len {
+            (self.turns, self.passes) = (0, self.passes + 1);
+        }
+    }
+
+    /// Makes room for a node near `id`: one of the latest candidates nearby goes. Nobody who has
+    /// answered goes for the sake of somebody who has not.
+    fn evict(&mut self, id: &[u8; 20]) -> bool {
+        let from = region_of(id);
+        let candidates = &self.ready[0].regions;
+        let Some(region) = candidates.next_from(from) else { return false };
+        // Not always the latest, or whoever names most would decide alone who stays.
+        let depth = (self.evicted % EVICT_AMONG) as usize;
+        self.evicted += 1;
+        let head = candidates.heads[region];
+        let before = self.chain(head).take(depth).take_while(|slot| self.entry(*slot).next != NONE).last();
+        let slot = match before {
+            Some(before) => {
+                let slot = self.entry(before).next;
+                self.entry_mut(before).next = self.entry(slot).next;
+                slot
+            }
+            None => {
+                let next = self.entry(head).next;
+                self.ready[0].regions.set(region, next);
+                head
+            }
+        };
+        self.ready[0].len -= 1;
+        self.remove(slot);
+        true
+    }
+
+    /// A slot whose node has answered, among the last [`RECENT`].
+    fn remember(&mut self, slot: u32) {
+        if self.recent.len() == RECENT {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(slot);
+    }
+
+    fn insert(&mut self, node: NodeAddr) -> Option<u32> {
+        let ip = F::from_ip(node.addr.ip())?;
+        if self.len >= self.cap && (self.probe(ip, node.addr).is_none() || !self.evict(&node.id.0)) {
+            return None;
+        }
+        if (self.len + self.graves + 1) * 4 > self.index.len() * 3 {
+            self.reindex();
+        }
+        let place = self.probe(ip, node.addr)?;
+        let slot = self.allocate();
+        let (id, port) = (node.id.0, node.addr.port());
+        *self.entry_mut(slot) = Entry { id, ip, port, state: Standing::Candidate, ..Entry::default() };
+        self.graves -= usize::from(self.index[place] == GRAVE);
+        self.index[place] = slot;
+        self.len += 1;
+        Some(slot)
+    }
+
+    /// Where in the index a new node goes; `None` if it is there or its address has too many.
+    fn probe(&self, ip: F, addr: SocketAddr) -> Option<usize> {
+        let most = if Scope::of(addr.ip()) == Scope::Global { PER_NETWORK } else { usize::MAX };
+        let mask = self.index.len() - 1;
+        let mut at = self.start(ip, addr.port()) & mask;
+        let (mut same, mut place) = (0, None);
+        loop {
+            match self.index[at] {
+                NONE => return Some(place.unwrap_or(at)),
+                GRAVE => place = place.or(Some(at)),
+                slot if self.entry(slot).ip.network() == ip.network() => {
+                    same += 1;
+                    let known = self.entry(slot).ip == ip && self.entry(slot).port == addr.port();
+                    if known || same >= most {
+                        return None;
+                    }
+                }
+                _ => {}
+            }
+            at = (at + 1) & mask;
+        }
+    }
+
+    /// The place of the node at `addr`.
+    fn find(&self, addr: SocketAddr) -> Option<u32> {
+        let ip = F::from_ip(addr.ip())?;
+        let mask = self.index.len() - 1;
+        let mut at = self.start(ip, addr.port()) & mask;
+        loop {
+            match self.index[at] {
+                NONE => return None,
+                GRAVE => {}
+                slot if self.entry(slot).ip == ip && self.entry(slot).port == addr.port() => {
+                    return Some(slot);
+                }
+                _ => {}
+            }
+            at = (at + 1) & mask;
+        }
+    }
+
+    /// Where in the index to begin: all ports of one global network side by side, elsewhere (one
+    /// machine may hold thousands of nodes) each for itself.
+    fn start(&self, ip: F, port: u16) -> usize {
+        let port = if Scope::of(ip.ip()) == Scope::Global { 0 } else { port };
+        self.hasher.hash_one((ip.network(), port)) as usize
+    }
+
+    fn reindex(&mut self) {
+        let size = ((self.len + 1) * 8 / 5).next_power_of_two().max(64);
+        let mut index = vec![NONE; size];
+        for slot in 0..self.used {
+            let entry = self.entry(slot);
+            if entry.state == Standing::Free {
+                continue;
+            }
+            let mut at = self.start(entry.ip, entry.port) & (size - 1);
+            while index[at] != NONE {
+                at = (at + 1) & (size - 1);
+            }
+            index[at] = slot;
+        }
+        self.index = index;
+        self.graves = 0;
+    }
+
+    fn allocate(&mut self) -> u32 {
+        if self.free != NONE {
+            let slot = self.free;
+            self.free = self.entry(slot).next;
+            return slot;
+        }
+        if self.used as usize == self.chunks.len() * CHUNK {
+            self.chunks.push(vec![Entry::default(); CHUNK].into_boxed_slice());
+        }
+        self.used += 1;
+        self.used - 1
+    }
+
+    /// Frees an entry that is in no list.
+    fn remove(&mut self, slot: u32) {
+        let mask = self.index.len() - 1;
+        let mut at = self.start(self.entry(slot).ip, self.entry(slot).port) & mask;
+        while self.index[at] != slot {
+            at = (at + 1) & mask;
+        }
+        self.index[at] = GRAVE;
+        self.graves += 1;
+        self.len -= 1;
+        let next = self.free;
+        *self.entry_mut(slot) = Entry { next, ..Entry::default() };
+        self.free = slot;
+    }
+
+    fn link_ready(&mut self, slot: u32) {
+        let region = self.region(slot);
+        let list = usize::from(self.entry(slot).state == Standing::Verified);
+        let head = self.ready[list].regions.heads[region];
+        self.entry_mut(slot).next = head;
+        self.ready[list].regions.set(region, slot);
+        self.ready[list].len += 1;
+    }
+
+    fn wait(&mut self, slot: u32, due_secs: u32) {
+        let latest = self.wheel_at + WHEEL_SLOTS as u32 - 1;
+        let at = (due_secs / WHEEL_SECS).clamp(self.wheel_at, latest) as usize % WHEEL_SLOTS;
+        let head = self.waiting[at];
+        let entry = self.entry_mut(slot);
+        (entry.asked, entry.due, entry.next) = (false, due_secs, head);
+        self.waiting[at] = slot;
+        self.waiting_len += 1;
+    }
+
+    /// Makes ready what is due.
+    fn advance(&mut self, now_secs: u32) {
+        let until = now_secs / WHEEL_SECS;
+        if until.saturating_sub(self.wheel_at) > WHEEL_SLOTS as u32 {
+            // The clock jumped further than the wheel is long: one full turn empties it.
+            self.wheel_at = until - WHEEL_SLOTS as u32;
+        }
+        while self.wheel_at < until {
+            let head = std::mem::replace(&mut self.waiting[self.wheel_at as usize % WHEEL_SLOTS], NONE);
+            self.wheel_at += 1;
+            let mut slot = head;
+            while slot != NONE {
+                let next = self.entry(slot).next;
+                self.waiting_len -= 1;
+                match self.entry(slot).state {
+                    Standing::Lost => self.remove(slot),
+                    _ if self.entry(slot).due > now_secs => {
+                        let due = self.entry(slot).due;
+                        self.wait(slot, due);
+                    }
+                    _ => self.link_ready(slot),
+                }
+                slot = next;
+            }
+        }
+    }
+
+    fn chain(&self, head: u32) -> impl Iterator<Item = u32> + '_ {
+        let mut at = head;
+        std::iter::from_fn(move || {
+            let slot = at;
+            (slot != NONE).then(|| {
+                at = self.entry(slot).next;
+                slot
+            })
+        })
+    }
+
+    fn region(&self, slot: u32) -> usize {
+        region_of(&self.entry(slot).id)
+    }
+
+    fn entry(&self, slot: u32) -> &Entry<F> {
+        &self.chunks[slot as usize / CHUNK][slot as usize % CHUNK]
+    }
+
+    fn entry_mut(&mut self, slot: u32) -> &mut Entry<F> {
+        &mut self.chunks[slot as usize / CHUNK][slot as usize % CHUNK]
+    }
+}
+
+fn region_of(id: &[u8; 20]) -> usize {
+    usize::from(id[0]) << 4 | usize::from(id[1]) >> 4
+}
+
+impl<F: Family> Entry<F> {
+    fn node(&self) -> NodeAddr {
+        NodeAddr { id: Id(self.id), addr: SocketAddr::new(self.ip.ip(), self.port) }
+    }
+}
+
+impl Regions {
+    fn set(&mut self, region: usize, head: u32) {
+        self.heads[region] = head;
+        let bit = 1 << (region % 64);
+        let word = &mut self.occupied[region / 64];
+        *word = if head == NONE { *word & !bit } else { *word | bit };
+    }
+
+    /// The first region at or after `from` that is not empty, going around once.
+    fn next_from(&self, from: usize) -> Option<usize> {
+        let words = REGIONS / 64;
+        let first = self.occupied[from / 64] & (u64::MAX << (from % 64));
+        if first != 0 {
+            return Some(from / 64 * 64 + first.trailing_zeros() as usize);
+        }
+        let others = (1..=words).map(|ahead| (from / 64 + ahead) % words);
+        let word = others.into_iter().find(|word| self.occupied[*word] != 0)?;
+        Some(word * 64 + self.occupied[word].trailing_zeros() as usize)
+    }
+}
+
+impl Family for [u8; 4] {
+    fn from_ip(ip: IpAddr) -> Option<Self> {
+        if let IpAddr::V4(ip) = ip { Some(ip.octets()) } else { None }
+    }
+    fn ip(self) -> IpAddr {
+        self.into()
+    }
+    fn network(self) -> u64 {
+        u64::from(u32::from_be_bytes(self))
+    }
+}
+
+impl Family for [u8; 16] {
+    fn from_ip(ip: IpAddr) -> Option<Self> {
+        if let IpAddr::V6(ip) = ip { Some(ip.octets()) } else { None }
+    }
+    fn ip(self) -> IpAddr {
+        self.into()
+    }
+    fn network(self) -> u64 {
+        (u128::from_be_bytes(self) >> 64) as u64
+    }
+}
+
+const NONE: u32 = u32::MAX;
+/// An index place whose node was removed; probing goes on past it.
+const GRAVE: u32 = u32::MAX - 1;
+/// Twelve bits of the id: some 250 nodes each on a network of a million.
+const REGIONS: usize = 4_096;
+const CHUNK: usize = 1_024;
+/// Two seconds a slot, 4.5 hours a turn; what waits longer goes around again.
+const WHEEL_SECS: u32 = 2;
+const WHEEL_SLOTS: usize = 8_192;
+const RETRY_SECS: u32 = 2;
+/// A node that was silent to `sample_infohashes` once but answers `find_node` gets a second chance.
+const SAMPLE_AGAIN_SECS: u32 = 20;
+const MUTE_FOR_GOOD: u8 = 2;
+/// After so many answers to `find_node` it is asked for samples once more.
+const MUTE_RECONSIDERED: u8 = 24;
+const PATIENCE_CANDIDATE: u8 = 2;
+const PATIENCE_VERIFIED: u8 = 3;
+const LOST_SECS: u32 = 3_600;
+const POSTPONED_SECS: u32 = 60;
+/// Several nodes behind one NAT are common; thousands are an attack.
+const PER_NETWORK: usize = 4;
+/// Of the latest candidates of a region one of so many makes room.
+const EVICT_AMONG: u64 = 8;
+/// Answers remembered for the next start, more than are saved.
+const RECENT: usize = 8_192;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(seed: u32) -> NodeAddr {
+        let ip = std::net::Ipv4Addr::from(0x0808_0000 + seed);
+        NodeAddr { id: Id::random(&mut Rng::seeded(u64::from(seed))), addr: SocketAddr::new(ip.into(), 6881) }
+    }
+
+    fn spoke(id: NodeId, interval_secs: u32) -> Outcome {
+        Outcome { id, sampled: Some(true), interval_secs }
+    }
+
+    #[test]
+    fn the_walk_is_in_keyspace_order_and_takes_each_once() {
+        let mut directory = Directory::<[u8; 4]>::new(10_000, &mut Rng::seeded(1));
+        (0..3_000).for_each(|i| assert!(directory.candidate(node(i))));
+        assert!(!directory.candidate(node(5)), "known already");
+        directory.check_invariants();
+        let mut order = Vec::new();
+        while let Some(turn) = directory.next_turn(10) {
+            order.push(turn.node.id.prefix64() >> 52);
+            directory.answered(turn.slot, spoke(turn.node.id, 600), 10);
+        }
+        let wraps = order.windows(2).filter(|pair| pair[0] > pair[1]).count();
+        assert_eq!((order.len(), wraps, directory.verified()), (3_000, 1, 3_000));
+        directory.check_invariants();
+        assert_eq!(directory.next_turn(10 + 599), None, "nobody before the interval");
+        assert!(directory.next_turn(10 + 602).is_some());
+    }
+
+    #[test]
+    fn a_silent_node_is_tried_with_find_node_then_lost_then_forgotten() {
+        let mut directory = Directory::<[u8; 4]>::new(10, &mut Rng::seeded(1));
+        directory.candidate(node(1));
+        let turn = directory.next_turn(0).unwrap();
+        assert!(turn.samples);
+        directory.silent(turn.slot, true, 0);
+        let turn = directory.next_turn(4).unwrap();
+        assert!(!turn.samples);
+        directory.silent(turn.slot, false, 4);
+        assert_eq!((directory.next_turn(100), directory.len()), (None, 1));
+        assert!(!directory.candidate(node(1)), "hearsay does not revive it");
+        assert!(directory.is_lost(node(1).addr) && !directory.is_lost(node(2).addr));
+        assert_eq!(directory.next_turn(4 + LOST_SECS + 2), None);
+        assert_eq!(directory.len(), 0);
+        directory.check_invariants();
+    }
+
+    #[test]
+    fn one_address_cannot_fill_it_and_the_cap_holds() {
+        let mut directory = Directory::<[u8; 4]>::new(6, &mut Rng::seeded(1));
+        let mut liar = node(1);
+        let taken = (1..1_000).filter(|port| {
+            liar.addr.set_port(*port);
+            directory.candidate(liar)
+        });
+        assert_eq!(taken.count(), PER_NETWORK);
+        assert_eq!(
+            (2..100).filter(|i| directory.candidate(node(*i))).count(),
+            98,
+            "later ones replace others"
+        );
+        assert_eq!(directory.len(), 6);
+        directory.check_invariants();
+    }
+
+    #[test]
+    fn whoever_has_answered_is_not_pushed_out_by_hearsay() {
+        let mut directory = Directory::<[u8; 4]>::new(100, &mut Rng::seeded(1));
+        (0..90).for_each(|i| assert!(directory.candidate(node(i))));
+        while let Some(turn) = directory.next_turn(0) {
+            directory.answered(turn.slot, spoke(turn.node.id, 600), 0);
+        }
+        (1_000..100_000).for_each(|i| _ = directory.candidate(node(i)));
+        directory.check_invariants();
+        assert_eq!((directory.len(), directory.verified()), (100, 90));
+        let mut asked = [0, 0];
+        for _ in 0..20 {
+            let turn = directory.next_turn(700).unwrap();
+            asked[usize::from(directory.entry(turn.slot).state == Standing::Verified)] += 1;
+            directory.put_back(turn.slot);
+        }
+        assert_eq!(asked, [10, 10], "half of the turns are theirs");
+        assert_eq!(directory.freshest(1_000).len(), 90);
+        while let Some(turn) = directory.next_turn(700) {
+            directory.silent(turn.slot, turn.samples, 700);
+        }
+        directory.check_invariants();
+    }
+
+    #[test]
+    fn a_network_of_ipv6_counts_as_one_address() {
+        let mut directory = Directory::<[u8; 16]>::new(1_000, &mut Rng::seeded(1));
+        let at = |net: u16, host: u16| {
+            let ip = std::net::Ipv6Addr::new(0x2a00, net, 0, 0, 0, 0, 0, host);
+            NodeAddr { id: node(u32::from(host)).id, addr: SocketAddr::new(ip.into(), 6881) }
+        };
+        assert_eq!((0..500).filter(|host| directory.candidate(at(1, *host))).count(), PER_NETWORK);
+        assert!(directory.candidate(at(2, 0)));
+        directory.check_invariants();
+    }
+
+    #[test]
+    fn two_lost_packets_do_not_silence_a_node_for_ever() {
+        let mut directory = Directory::<[u8; 4]>::new(10, &mut Rng::seeded(1));
+        directory.candidate(node(1));
+        let (mut now, mut sampled_at) = (0, Vec::new());
+        while sampled_at.len() < 5 {
+            now += 2;
+            assert!(now < 40_000, "{sampled_at:?}");
+            let Some(turn) = directory.next_turn(now) else { continue };
+            if turn.samples {
+                sampled_at.push(now);
+                directory.silent(turn.slot, true, now);
+            } else {
+                let heard = Outcome { id: turn.node.id, sampled: None, interval_secs: 300 };
+                directory.answered(turn.slot, heard, now);
+            }
+        }
+        assert!(sampled_at[2] - sampled_at[1] > 3_600);
+        assert_eq!(directory.verified(), 1);
+    }
+
+    #[test]
+    fn a_jump_of_the_clock_neither_hangs_nor_loses_anybody() {
+        let mut directory = Directory::<[u8; 4]>::new(100, &mut Rng::seeded(1));
+        (0..50).for_each(|i| directory.restore(node(i), -1, 100 * i));
+        let far = 40_000_000;
+        let turns = std::iter::from_fn(|| directory.next_turn(far)).count();
+        assert_eq!(turns, 50);
+        directory.check_invariants();
+    }
+
+    #[test]
+    fn an_entry_is_small() {
+        assert!(size_of::<Entry<[u8; 4]>>() <= 48 && size_of::<Entry<[u8; 16]>>() <= 60);
+    }
+}

@@ -1,0 +1,453 @@
+//! Who announced which torrent to us: the peers we hand out (BEP 5), count (BEP 33) and sample
+//! (BEP 51).
+//!
+//! Full, it forgets the torrent whose latest announce is the oldest, and within a torrent the
+//! peer whose announce is the oldest: those would expire first anyway.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::base::hash::{self, Map};
+use crate::base::{InfoHash, Instant, Rng};
+use crate::dht::bloom::{Bits, Filter};
+use crate::wire::krpc::PACKET_MAX;
+
+/// Peers over IPv4 that fit in a response beside two lists of nodes.
+pub const VALUES_V4_MAX: usize = (PACKET_MAX - REPLY_BYTES) / VALUE_V4_BYTES;
+/// Peers over IPv6 that fit in a response beside two lists of nodes.
+pub const VALUES_V6_MAX: usize = (PACKET_MAX - REPLY_BYTES) / VALUE_V6_BYTES;
+/// Infohashes in a sample, as libtorrent and mldht send (BEP 51).
+pub const SAMPLES_MAX: usize = 20;
+
+/// The peers of all torrents announced here.
+pub struct Peers {
+    /// In no order, so that a random one is found at once.
+    swarms: Vec<Swarm>,
+    places: Map<InfoHash, u32>,
+    /// By the latest announce, the oldest first.
+    order: BTreeSet<(Instant, InfoHash)>,
+    peers: usize,
+    limits: Limits,
+}
+
+/// How much is remembered.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Torrents.
+    pub torrents: usize,
+    /// Peers of one torrent.
+    pub peers_of_torrent: usize,
+    /// Peers of all torrents together.
+    pub peers: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { torrents: TORRENTS_MAX, peers_of_torrent: PEERS_OF_TORRENT_MAX, peers: PEERS_MAX }
+    }
+}
+
+impl Peers {
+    /// Nobody announced anything yet. Every limit is at least 1.
+    pub fn new(limits: Limits, rng: &mut Rng) -> Self {
+        let limits = Limits {
+            torrents: limits.torrents.max(1),
+            peers_of_torrent: limits.peers_of_torrent.max(1),
+            peers: limits.peers.max(limits.peers_of_torrent).max(1),
+        };
+        let (swarms, order) = (Vec::new(), BTreeSet::new());
+        Self { swarms, places: hash::map(rng), order, peers: 0, limits }
+    }
+
+    /// Remembers for half an hour that `addr` has a part of `hash`, or all of it if `seed`. An IP
+    /// address counts once in a torrent; its latest port and kind hold. Port 0 is ignored.
+    pub fn announce(&mut self, hash: InfoHash, addr: SocketAddr, seed: bool, now: Instant) {
+        if addr.port() == 0 {
+            return;
+        }
+        let place = self.touch(hash, now);
+        let swarm = &mut self.swarms[place];
+        let before = swarm.peers.len();
+        let peer = Peer { addr, seed, announced: now, bits: Bits::of(addr.ip()) };
+        swarm.announce(peer, self.limits.peers_of_torrent);
+        self.peers = self.peers + swarm.peers.len() - before;
+        while self.peers > self.limits.peers {
+            self.forget_oldest();
+        }
+    }
+
+    /// Fills `out` with random peers of one family, without seeds if `noseed`; how many.
+    pub fn values(
+        &self,
+        hash: &InfoHash,
+        v6: bool,
+        noseed: bool,
+        now: Instant,
+        rng: &mut Rng,
+        out: &mut [SocketAddr],
+    ) -> usize {
+        let mut eligible = 0;
+        for peer in self.live(hash, now).filter(|it| it.addr.is_ipv6() == v6 && !(noseed && it.seed)) {
+            eligible += 1;
+            // Reservoir sampling: the n-th takes one of the places with probability len / n.
+            let at = if eligible <= out.len() { eligible - 1 } else { rng.index(eligible) };
+            if let Some(place) = out.get_mut(at) {
+                *place = peer.addr;
+            }
+        }
+        eligible.min(out.len())
+    }
+
+    /// The filters of seeds (`BFsd`) and of other peers (`BFpe`), if anybody announced (BEP 33).
+    pub fn scrape(&self, hash: &InfoHash, now: Instant) -> Option<(Filter, Filter)> {
+        let (mut seeds, mut others) = (Filter::EMPTY, Filter::EMPTY);
+        let mut found = false;
+        for peer in self.live(hash, now) {
+            found = true;
+            if peer.seed { &mut seeds } else { &mut others }.insert_bits(peer.bits);
+        }
+        found.then_some((seeds, others))
+    }
+
+    /// Fills `out` with distinct random infohashes, as many as there are (BEP 51); how many.
+    pub fn sample(&self, rng: &mut Rng, out: &mut [InfoHash]) -> usize {
+        let count = out.len().min(self.swarms.len());
+        // Floyd's algorithm: `count` distinct indices with as many draws.
+        for (filled, last) in (self.swarms.len() - count..self.swarms.len()).enumerate() {
+            let drawn = self.swarms[rng.index(last + 1)].hash;
+            let twice = out[..filled].contains(&drawn);
+            out[filled] = if twice { self.swarms[last].hash } else { drawn };
+        }
+        count
+    }
+
+    /// Torrents that somebody announced.
+    pub fn len(&self) -> usize {
+        self.swarms.len()
+    }
+
+    /// True without torrents.
+    pub fn is_empty(&self) -> bool {
+        self.swarms.is_empty()
+    }
+
+    /// Peers of all torrents together.
+    pub fn peers(&self) -> usize {
+        self.peers
+    }
+
+    /// When the next torrent has lost its last peer.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        self.order.first().map(|(latest, _)| *latest + LIFETIME)
+    }
+
+    /// Forgets torrents that nobody announced for half an hour, a bounded number of them.
+    pub fn on_deadline(&mut self, now: Instant) {
+        for _ in 0..FORGET_MAX {
+            if self.next_deadline().is_none_or(|due| due > now) {
+                return;
+            }
+            self.forget_oldest();
+        }
+    }
+
+    /// Panics if the store contradicts itself. For tests and simulations.
+    pub fn check_invariants(&self) {
+        assert_eq!(self.swarms.len(), self.places.len());
+        assert_eq!(self.swarms.len(), self.order.len());
+        assert_eq!(self.peers, self.swarms.iter().map(|swarm| swarm.peers.len()).sum::<usize>());
+        assert!(self.peers <= self.limits.peers && self.swarms.len() <= self.limits.torrents);
+        for (at, swarm) in self.swarms.iter().enumerate() {
+            assert_eq!(self.places.get(&swarm.hash), Some(&(at as u32)));
+            assert!(self.order.contains(&(swarm.latest, swarm.hash)));
+            assert!((1..=self.limits.peers_of_torrent).contains(&swarm.peers.len()));
+        }
+    }
+
+    /// The place of a torrent that is announced now, made if need be.
+    fn touch(&mut self, hash: InfoHash, now: Instant) -> usize {
+        if let Some(&place) = self.places.get(&hash) {
+            let place = place as usize;
+            let swarm = &mut self.swarms[place];
+            self.order.remove(&(swarm.latest, hash));
+            swarm.latest = swarm.latest.max(now);
+            self.order.insert((swarm.latest, hash));
+            return place;
+        }
+        if self.swarms.len() >= self.limits.torrents {
+            self.forget_oldest();
+        }
+        let place = self.swarms.len();
+        self.swarms.push(Swarm { hash, latest: now, oldest: now, peers: Vec::new() });
+        self.places.insert(hash, place as u32);
+        self.order.insert((now, hash));
+        place
+    }
+
+    fn forget_oldest(&mut self) {
+        let Some((_, hash)) = self.order.pop_first() else { return };
+        let place = self.places.remove(&hash).expect("what is ordered has a place") as usize;
+        let swarm = self.swarms.swap_remove(place);
+        self.peers -= swarm.peers.len();
+        if let Some(moved) = self.swarms.get(place) {
+            self.places.insert(moved.hash, place as u32);
+        }
+    }
+
+    fn live(&self, hash: &InfoHash, now: Instant) -> impl Iterator<Item = &Peer> {
+        let swarm = self.places.get(hash).map(|&place| &self.swarms[place as usize]);
+        let peers = swarm.map_or(&[][..], |swarm| &swarm.peers);
+        peers.iter().filter(move |peer| now.since(peer.announced) < LIFETIME)
+    }
+}
+
+struct Swarm {
+    hash: InfoHash,
+    /// The latest announce.
+    latest: Instant,
+    /// No announce is older than this.
+    oldest: Instant,
+    peers: Vec<Peer>,
+}
+
+#[derive(Clone, Copy)]
+struct Peer {
+    addr: SocketAddr,
+    seed: bool,
+    announced: Instant,
+    bits: Bits,
+}
+
+impl Swarm {
+    fn announce(&mut self, peer: Peer, cap: usize) {
+        let now = peer.announced;
+        if now.since(self.oldest) >= LIFETIME {
+            self.peers.retain(|it| now.since(it.announced) < LIFETIME);
+            self.oldest = self.peers.iter().map(|it| it.announced).min().unwrap_or(now);
+        }
+        if let Some(known) = self.peers.iter_mut().find(|it| it.addr.ip() == peer.addr.ip()) {
+            *known = peer;
+        } else if self.peers.len() < cap {
+            self.peers.push(peer);
+        } else if let Some(oldest) = self.peers.iter_mut().min_by_key(|it| it.announced) {
+            *oldest = peer;
+        }
+    }
+}
+
+/// Clients announce again every 15 minutes or so; two in a row must be missed.
+const LIFETIME: Duration = Duration::from_secs(30 * 60);
+/// Ten times libtorrent's store: a node hears of that many in half an hour when it is busy.
+const TORRENTS_MAX: usize = 20_000;
+/// Ten packets full; the 500th peer of a torrent helps nobody who has the others.
+const PEERS_OF_TORRENT_MAX: usize = 500;
+/// 48 bytes each and growth by doubling: at most 20 MB.
+const PEERS_MAX: usize = 200_000;
+/// Some microseconds each, so that one call stays below a millisecond.
+const FORGET_MAX: usize = 256;
+/// `6:` and a compact peer.
+const VALUE_V4_BYTES: usize = 2 + 6;
+/// `18:` and a compact peer.
+const VALUE_V6_BYTES: usize = 3 + 18;
+/// All else in a full response: `d2:ip18:` 8+18, `1:rd` 4, id 27, `nodes` 11+208, `nodes6` 13+304,
+/// token 10+8, `6:valuesle` 10, `e1:t` 4 and a transaction of up to 3+20, `v` 9, `1:y1:re` 7.
+const REPLY_BYTES: usize = 26 + 4 + 27 + 219 + 317 + 18 + 10 + 27 + 9 + 7;
+
+#[cfg(test)]
+mod tests {
+    use std::net::{IpAddr, Ipv4Addr};
+
+    use quickcheck::{Gen, QuickCheck};
+
+    use super::*;
+    use crate::base::Id;
+    use crate::wire::compact::NodeAddr;
+    use crate::wire::krpc::{self, Reply};
+
+    const START: Instant = Instant::from_millis(1_000);
+    const MINUTE: Duration = Duration::from_secs(60);
+    const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+
+    fn hash(n: u16) -> InfoHash {
+        let mut id = [7; 20];
+        id[..2].copy_from_slice(&n.to_be_bytes());
+        Id(id)
+    }
+
+    fn peer(n: u16, port: u16) -> SocketAddr {
+        let [high, low] = n.to_be_bytes();
+        SocketAddr::new(Ipv4Addr::new(192, 0, high, low).into(), port)
+    }
+
+    fn six(n: u16) -> SocketAddr {
+        format!("[2001:db9::{n:x}]:6881").parse().unwrap()
+    }
+
+    fn store(limits: Limits) -> Peers {
+        Peers::new(limits, &mut Rng::seeded(1))
+    }
+
+    fn values(peers: &Peers, v6: bool, noseed: bool, now: Instant) -> Vec<SocketAddr> {
+        let mut out = [NOWHERE; VALUES_V4_MAX];
+        let len = peers.values(&hash(1), v6, noseed, now, &mut Rng::seeded(2), &mut out);
+        out[..len].to_vec()
+    }
+
+    #[test]
+    fn an_address_counts_once_with_its_latest_port_and_kind() {
+        let mut peers = store(Limits::default());
+        peers.announce(hash(1), peer(1, 1), false, START);
+        peers.announce(hash(1), peer(1, 2), true, START);
+        peers.announce(hash(1), peer(2, 0), true, START);
+        assert_eq!(values(&peers, false, false, START), [peer(1, 2)]);
+        assert_eq!(values(&peers, false, true, START), []);
+        assert_eq!((peers.len(), peers.peers()), (1, 1));
+        peers.check_invariants();
+    }
+
+    #[test]
+    fn families_are_answered_apart_and_scraped_together() {
+        let mut peers = store(Limits::default());
+        peers.announce(hash(1), peer(1, 1), false, START);
+        peers.announce(hash(1), six(1), true, START);
+        assert_eq!(values(&peers, false, false, START), [peer(1, 1)]);
+        assert_eq!(values(&peers, true, false, START), [six(1)]);
+        let (seeds, others) = peers.scrape(&hash(1), START).unwrap();
+        let mut expected = (Filter::EMPTY, Filter::EMPTY);
+        expected.0.insert(six(1).ip());
+        expected.1.insert(peer(1, 1).ip());
+        assert_eq!((seeds, others), expected);
+        assert!(peers.scrape(&hash(2), START).is_none());
+    }
+
+    #[test]
+    fn a_peer_is_forgotten_after_half_an_hour() {
+        let mut peers = store(Limits::default());
+        peers.announce(hash(1), peer(1, 1), false, START);
+        peers.announce(hash(1), peer(2, 1), false, START + MINUTE * 20);
+        let late = START + MINUTE * 30;
+        assert_eq!(values(&peers, false, false, late), [peer(2, 1)]);
+        peers.on_deadline(late);
+        assert_eq!(peers.len(), 1);
+        let due = peers.next_deadline().unwrap();
+        assert_eq!(due, START + MINUTE * 50);
+        peers.on_deadline(due);
+        assert!(peers.is_empty() && peers.next_deadline().is_none() && peers.scrape(&hash(1), due).is_none());
+        peers.check_invariants();
+    }
+
+    #[test]
+    fn dead_peers_of_a_living_torrent_make_room() {
+        let mut peers = store(Limits::default());
+        (0..10).for_each(|n| peers.announce(hash(1), peer(n, 1), false, START));
+        peers.announce(hash(1), peer(99, 1), false, START + MINUTE * 31);
+        assert_eq!(peers.peers(), 1);
+        peers.check_invariants();
+    }
+
+    #[test]
+    fn every_cap_holds_and_the_oldest_go_first() {
+        let mut peers = store(Limits { torrents: 3, peers_of_torrent: 4, peers: 6 });
+        for n in 0..6 {
+            peers.announce(hash(1), peer(n, 1), false, START + MINUTE / 60 * u32::from(n));
+        }
+        let mut kept = values(&peers, false, false, START);
+        kept.sort();
+        assert_eq!(kept, [peer(2, 1), peer(3, 1), peer(4, 1), peer(5, 1)]);
+        for n in 2..9 {
+            peers.announce(hash(n), peer(n, 1), false, START + MINUTE * u32::from(n));
+            peers.check_invariants();
+        }
+        assert_eq!(peers.len(), 3);
+        let mut out = [Id::default(); SAMPLES_MAX];
+        let len = peers.sample(&mut Rng::seeded(1), &mut out);
+        out[..len].sort();
+        assert_eq!(out[..len], [hash(6), hash(7), hash(8)]);
+    }
+
+    #[test]
+    fn the_cap_on_all_peers_evicts_whole_torrents() {
+        let mut peers = store(Limits { torrents: 100, peers_of_torrent: 4, peers: 6 });
+        (0..4).for_each(|n| peers.announce(hash(1), peer(n, 1), false, START));
+        (0..4).for_each(|n| peers.announce(hash(2), peer(n, 1), false, START + MINUTE));
+        assert_eq!((peers.len(), peers.peers()), (1, 4));
+        assert!(peers.scrape(&hash(2), START + MINUTE).is_some());
+        peers.check_invariants();
+    }
+
+    #[test]
+    fn samples_are_distinct_random_and_repeatable() {
+        let mut peers = store(Limits::default());
+        (0..100).for_each(|n| peers.announce(hash(n), peer(n, 1), false, START));
+        let draw = |seed| {
+            let mut out = [Id::default(); SAMPLES_MAX];
+            assert_eq!(peers.sample(&mut Rng::seeded(seed), &mut out), SAMPLES_MAX);
+            out
+        };
+        for seed in 0..50 {
+            let mut drawn = draw(seed).to_vec();
+            drawn.sort();
+            drawn.dedup();
+            assert_eq!(drawn.len(), SAMPLES_MAX);
+        }
+        assert_eq!(draw(1), draw(1));
+        assert_ne!(draw(1), draw(2));
+        assert_eq!(store(Limits::default()).sample(&mut Rng::seeded(1), &mut [Id::default(); 3]), 0);
+    }
+
+    #[test]
+    fn every_peer_is_handed_out_now_and_then() {
+        let mut peers = store(Limits::default());
+        (0..500).for_each(|n| peers.announce(hash(1), peer(n, 1), false, START));
+        let mut rng = Rng::seeded(3);
+        let mut seen = BTreeSet::new();
+        for _ in 0..200 {
+            let mut out = [NOWHERE; VALUES_V4_MAX];
+            let len = peers.values(&hash(1), false, false, START, &mut rng, &mut out);
+            let distinct: BTreeSet<_> = out[..len].iter().copied().collect();
+            assert_eq!((len, distinct.len()), (VALUES_V4_MAX, VALUES_V4_MAX));
+            seen.extend(distinct);
+        }
+        assert_eq!(seen.len(), 500);
+    }
+
+    #[test]
+    fn the_fullest_response_fits_in_a_packet() {
+        let token = [0; 8];
+        let node = NodeAddr { id: hash(1), addr: peer(1, 1) };
+        let node6 = NodeAddr { id: hash(1), addr: six(1) };
+        for (values, to) in
+            [(vec![peer(1, 1); VALUES_V4_MAX], peer(1, 1)), (vec![six(1); VALUES_V6_MAX], six(1))]
+        {
+            let reply = Reply {
+                token: Some(&token),
+                nodes: Some(&[node; 8]),
+                nodes6: Some(&[node6; 8]),
+                values: &values,
+                ..Reply::default()
+            };
+            assert!(krpc::write_reply(&mut [0; PACKET_MAX], &[b't'; 20], to, &reply).is_some());
+        }
+        const { assert!(VALUES_V4_MAX >= 40 && VALUES_V6_MAX >= 16) };
+    }
+
+    #[test]
+    fn no_history_breaks_the_invariants() {
+        fn property(steps: Vec<(u8, u16, u8)>) -> bool {
+            let mut peers = store(Limits { torrents: 8, peers_of_torrent: 5, peers: 20 });
+            let mut now = START;
+            for (torrent, who, pause) in steps {
+                now += MINUTE / 4 * u32::from(pause);
+                peers.announce(hash(u16::from(torrent % 12)), peer(who % 9, who | 1), who % 2 == 0, now);
+                if pause % 3 == 0 {
+                    peers.on_deadline(now);
+                }
+                peers.check_invariants();
+            }
+            true
+        }
+        let gen_ = Gen::from_size_and_seed(200, 5);
+        QuickCheck::new().rng(gen_).tests(200).quickcheck(property as fn(Vec<(u8, u16, u8)>) -> bool);
+    }
+}
