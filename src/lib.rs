@@ -2,5 +2,6 @@
 
 pub mod base;
 pub mod dht;
+pub mod metadata;
 pub mod model;
 pub mod wire;

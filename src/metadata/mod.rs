@@ -1,0 +1,18 @@
+//! From infohash to verified info dictionary: who to try next, one fetch from one peer, the
+//! check, the parse, what is never kept; and the seeding side of the same protocol.
+//!
+//! Nothing here owns a socket or a clock. `Queue` decides, `Fetch` talks, `verify` judges,
+//! `torrent::parse` reads; the engine carries results from one to the other.
+
+mod fetch;
+mod filter;
+pub mod queue;
+mod serve;
+pub mod torrent;
+mod verify;
+
+pub use fetch::{Budget, Event, Fetch, METADATA_MAX, Reservation, Step, Timeouts, UNCONSUMED_MAX, Why};
+pub use filter::{Filter, FilterError, FilterErrorKind, RULE_LEN_MAX, RULES_MAX};
+pub use queue::Queue;
+pub use serve::{Fault, Library, Serve};
+pub use verify::{Hashes, verify};
