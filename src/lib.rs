@@ -2,6 +2,7 @@
 
 pub mod base;
 pub mod dht;
+pub mod engine;
 pub mod metadata;
 pub mod model;
 pub mod wire;

@@ -1,0 +1,168 @@
+//! The contract between the engine and whatever drives it: what goes in, what comes out.
+
+use std::net::{IpAddr, SocketAddr};
+
+use crate::base::{Id, InfoHash, Instant, NodeId, Path, Token};
+use crate::model::{StoreOp, StoreResult, Torrent};
+
+/// A stream, by the name the engine gave it. Stale names reach nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LinkId(pub Token);
+
+impl LinkId {
+    pub(super) const FIRST: Self = Self(Token::FIRST);
+    pub(super) const LAST: Self = Self(Token::LAST);
+}
+
+/// One thing that happened to the driver.
+#[derive(Debug)]
+pub enum Input<'a> {
+    /// A datagram arrived. The direct reply, if any, is written into `reply`.
+    Datagram(Path, &'a [u8]),
+    /// `Connect` succeeded.
+    Opened(LinkId),
+    /// Bytes arrived on a stream, in order.
+    Received(LinkId, &'a [u8]),
+    /// The other end will send no more.
+    Eof(LinkId),
+    /// The stream is gone, or was never opened. Nothing else follows for this link.
+    Closed(LinkId, Reason),
+    /// The archive answered.
+    Stored(StoreResult),
+    /// Somebody wants something done.
+    Command(Command),
+}
+
+/// One thing the engine wants the driver to do.
+#[derive(Debug)]
+pub enum Output {
+    /// Send this many bytes of the scratch buffer.
+    Datagram(Path, usize),
+    /// Open a stream.
+    Connect {
+        /// Its name from now on.
+        link: LinkId,
+        /// The local address to leave from, if it is not a wildcard.
+        from: Option<IpAddr>,
+        /// Where to.
+        to: SocketAddr,
+    },
+    /// The link's send queue is no longer empty: write it when the stream is writable.
+    Write(LinkId),
+    /// Close the stream. No further input for it is accepted, `Closed` is not expected.
+    Close(LinkId),
+    /// Hand this to the writer thread.
+    Store(StoreOp),
+    /// A command's answer.
+    Answer(CommandId, Answer),
+    /// A torrent is new in the archive's queue: for what follows it live.
+    Event(Event),
+    /// Everything is drained and acknowledged after [`Command::Stop`]; the driver may end.
+    Stopped,
+    /// Nothing more now; call again at this time, or when something happens.
+    Idle(Option<(Instant, Why)>),
+}
+
+/// What a deadline is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// A link waits too long for its peer.
+    Link,
+    /// A query has no answer yet.
+    Query,
+    /// A bucket will have refilled.
+    Rate,
+    /// A lookup, a sweep or a torrent is to be tried (again).
+    Retry,
+    /// Routing tables and secrets want care.
+    Upkeep,
+    /// Something is to be saved.
+    Save,
+}
+
+/// Why a stream ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// The other end refused it.
+    Refused,
+    /// The other end reset it, or the network broke it.
+    Reset,
+    /// No route, no address of this family, not permitted.
+    Unreachable,
+    /// This machine has no socket, port or memory left for it.
+    NoResources,
+}
+
+/// Correlates a command and its answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct CommandId(pub u64);
+
+/// What people and other programs ask of a running engine.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// Contact these as bootstrap nodes.
+    Bootstrap(Vec<SocketAddr>),
+    /// One `ping`.
+    Ping(CommandId, SocketAddr),
+    /// An iterative `find_node`.
+    FindNode(CommandId, Id),
+    /// An iterative `get_peers`.
+    Peers(CommandId, InfoHash),
+    /// `get_peers`, then `announce_peer` to the closest nodes with a token. Port 0: implied.
+    Announce(CommandId, InfoHash, u16),
+    /// Swarm size by BEP 33, over the closest nodes.
+    Scrape(CommandId, InfoHash),
+    /// Metadata of one torrent, from these peers first; known ones are fetched all the same.
+    Fetch(CommandId, InfoHash, Vec<SocketAddr>),
+    /// Change a rate while running.
+    SetRates(super::config::Rates),
+    /// Replace the filter.
+    SetFilter(crate::metadata::Filter),
+    /// Pause or resume the crawl; serving goes on.
+    Pause(bool),
+    /// Save, drain, close; then comes [`Output::Stopped`].
+    Stop,
+}
+
+/// What a command came to.
+#[derive(Clone, Debug)]
+pub enum Answer {
+    /// A node answered a query of this command's.
+    Hop {
+        /// Who.
+        node: NodeId,
+        /// Where.
+        addr: SocketAddr,
+        /// How many leading bits it shares with the target.
+        common_bits: u32,
+        /// Round trip in microseconds.
+        rtt_us: u64,
+    },
+    /// Peers, as they come in.
+    Peers(Vec<SocketAddr>),
+    /// An announce was accepted by this node.
+    Announced(SocketAddr),
+    /// Estimated seeds and peers (BEP 33).
+    Scraped {
+        /// Peers that have everything.
+        seeds: f64,
+        /// Peers that do not.
+        peers: f64,
+    },
+    /// The metadata.
+    Torrent(Box<Torrent>),
+    /// The command is done; nothing else follows.
+    Done {
+        /// It found or did something.
+        found: bool,
+        /// The nodes that answered.
+        answered: u32,
+    },
+}
+
+/// What happened that somebody may want to see live.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// A torrent was verified and handed to the archive.
+    Torrent(InfoHash),
+}

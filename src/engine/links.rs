@@ -1,0 +1,241 @@
+//! The engine's streams: which machine talks on which link, what it left unread, and when it
+//! wants to be woken.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
+
+use bytes::Bytes;
+
+use crate::base::{Flow, InfoHash, Instant, Scope, SendQueue, Slots, Timers};
+use crate::metadata::{Fetch, Library, Serve};
+
+use super::io::LinkId;
+
+/// Every stream.
+#[derive(Default)]
+pub(super) struct Links {
+    slots: Slots<Link>,
+    timers: Timers,
+    by_hash: BTreeSet<(InfoHash, LinkId)>,
+    /// Fetches by address, of the global ones.
+    by_host: BTreeMap<IpAddr, u16>,
+    pub(super) half_open: usize,
+    pub(super) fetches: usize,
+}
+
+pub(super) struct Link {
+    pub(super) machine: Machine,
+    pub(super) remote: SocketAddr,
+    pub(super) out: SendQueue,
+    /// Bytes that the machine has not consumed yet, at most what it states.
+    rest: Vec<u8>,
+    pub(super) open: bool,
+    /// When the one timer entry that counts will fire.
+    timer_at: Instant,
+}
+
+/// What may sit on a stream.
+pub(super) enum Machine {
+    /// We want metadata from a peer.
+    Fetch(Box<Fetch>),
+    /// A peer wants metadata from us.
+    Serve(Box<Serve>),
+}
+
+/// Info dictionaries that we serve, by every hash they go by.
+pub(super) type Shelf = crate::base::hash::Map<InfoHash, Bytes>;
+
+impl Library for Shelf {
+    fn info(&self, hash: &InfoHash) -> Option<Bytes> {
+        self.get(hash).cloned()
+    }
+}
+
+impl Links {
+    pub(super) fn insert(&mut self, machine: Machine, remote: SocketAddr, open: bool) -> LinkId {
+        self.half_open += usize::from(!open);
+        self.fetches += usize::from(matches!(machine, Machine::Fetch(_)));
+        let link = Link {
+            machine,
+            remote,
+            out: SendQueue::new(SEND_MAX),
+            rest: Vec::new(),
+            open,
+            timer_at: Instant::FAR,
+        };
+        let hash = link.machine.fetching();
+        if hash.is_some() && Scope::of(remote.ip()) == Scope::Global {
+            *self.by_host.entry(remote.ip()).or_default() += 1;
+        }
+        let id = LinkId(self.slots.insert(link));
+        self.by_hash.extend(hash.map(|hash| (hash, id)));
+        self.schedule(id);
+        id
+    }
+
+    pub(super) fn remove(&mut self, id: LinkId) -> Option<Link> {
+        let link = self.slots.remove(id.0)?;
+        if let Some(hash) = link.machine.fetching() {
+            self.by_hash.remove(&(hash, id));
+            self.leave_host(link.remote.ip());
+        }
+        self.half_open -= usize::from(!link.open);
+        self.fetches -= usize::from(matches!(link.machine, Machine::Fetch(_)));
+        Some(link)
+    }
+
+    /// So many fetches from this address are under way that one more would be impolite. Whoever
+    /// seeds thousands of torrents is not to be hammered for all of them.
+    pub(super) fn is_busy(&self, peer: SocketAddr) -> bool {
+        self.by_host.get(&peer.ip()).is_some_and(|fetches| *fetches >= PER_HOST)
+    }
+
+    pub(super) fn get(&self, id: LinkId) -> Option<&Link> {
+        self.slots.get(id.0)
+    }
+
+    pub(super) fn get_mut(&mut self, id: LinkId) -> Option<&mut Link> {
+        self.slots.get_mut(id.0)
+    }
+
+    pub(super) fn opened(&mut self, id: LinkId) -> Option<&mut Link> {
+        let link = self.slots.get_mut(id.0)?;
+        if !link.open {
+            link.open = true;
+            self.half_open -= 1;
+        }
+        Some(link)
+    }
+
+    /// The links on which this torrent is being fetched.
+    pub(super) fn fetching(&self, hash: InfoHash) -> Vec<LinkId> {
+        self.by_hash.range((hash, LinkId::FIRST)..=(hash, LinkId::LAST)).map(|(_, id)| *id).collect()
+    }
+
+    pub(super) fn ids(&self) -> Vec<LinkId> {
+        self.slots.iter().map(|(token, _)| LinkId(token)).collect()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Sees to it that a link is woken at its deadline: one live entry a link, pushed again only
+    /// when the deadline has moved forward in time.
+    pub(super) fn schedule(&mut self, id: LinkId) {
+        let Some(link) = self.slots.get_mut(id.0) else { return };
+        let Some(at) = link.machine.next_deadline() else { return };
+        if at < link.timer_at {
+            link.timer_at = at;
+            self.timers.push(at, id.0);
+        }
+    }
+
+    /// A link whose deadline has come.
+    pub(super) fn pop_due(&mut self, now: Instant) -> Option<LinkId> {
+        while let Some((at, token)) = self.timers.pop_due(now) {
+            let Some(link) = self.slots.get_mut(token) else { continue };
+            if link.timer_at != at {
+                continue;
+            }
+            link.timer_at = Instant::FAR;
+            if link.machine.next_deadline().is_some_and(|deadline| deadline <= now) {
+                return Some(LinkId(token));
+            }
+            self.schedule(LinkId(token));
+        }
+        None
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        self.timers.next()
+    }
+
+    pub(super) fn check_invariants(&self) {
+        let half_open = self.slots.iter().filter(|(_, link)| !link.open).count();
+        assert_eq!(half_open, self.half_open, "half-open");
+        let fetches = self.slots.iter().filter(|(_, link)| matches!(link.machine, Machine::Fetch(_))).count();
+        assert_eq!(fetches, self.fetches, "fetches");
+        let hosts: usize = self.by_host.values().map(|fetches| usize::from(*fetches)).sum();
+        assert!(hosts <= fetches && self.by_host.values().all(|fetches| (1..=PER_HOST).contains(fetches)));
+    }
+
+    fn leave_host(&mut self, host: IpAddr) {
+        if let Some(fetches) = self.by_host.get_mut(&host) {
+            *fetches -= 1;
+            if *fetches == 0 {
+                self.by_host.remove(&host);
+            }
+        }
+    }
+}
+
+impl Link {
+    /// Hands bytes to the machine; what it leaves is kept and comes first the next time. False
+    /// if the stream is to be closed.
+    pub(super) fn feed(&mut self, now: Instant, data: &[u8], shelf: &Shelf) -> bool {
+        if self.rest.is_empty() {
+            let Some(used) = self.machine.on_bytes(now, data, shelf) else { return false };
+            self.rest.extend_from_slice(&data[used..]);
+        } else {
+            self.rest.extend_from_slice(data);
+            let Some(used) = self.machine.on_bytes(now, &self.rest, shelf) else { return false };
+            self.rest.drain(..used);
+        }
+        if self.rest.is_empty() {
+            // An idle link holds no buffer.
+            self.rest = Vec::new();
+        }
+        true
+    }
+
+    pub(super) fn flow(id: LinkId) -> Flow {
+        Flow::Tcp(id.0.pack())
+    }
+}
+
+impl Machine {
+    fn on_bytes(&mut self, now: Instant, data: &[u8], shelf: &Shelf) -> Option<usize> {
+        match self {
+            Self::Fetch(fetch) => fetch.on_bytes(now, data).ok(),
+            Self::Serve(serve) => serve.on_bytes(now, data, shelf).ok(),
+        }
+    }
+
+    fn fetching(&self) -> Option<InfoHash> {
+        if let Self::Fetch(fetch) = self { Some(fetch.hash()) } else { None }
+    }
+
+    pub(super) fn poll_write(&mut self, out: &mut SendQueue) {
+        match self {
+            Self::Fetch(fetch) => fetch.poll_write(out),
+            Self::Serve(serve) => serve.poll_write(out),
+        }
+    }
+
+    pub(super) fn on_deadline(&mut self, now: Instant) {
+        match self {
+            Self::Fetch(fetch) => fetch.on_deadline(now),
+            Self::Serve(serve) => serve.on_deadline(now),
+        }
+    }
+
+    pub(super) fn wants_read(&self) -> bool {
+        match self {
+            Self::Fetch(_) => true,
+            Self::Serve(serve) => serve.wants_read(),
+        }
+    }
+
+    fn next_deadline(&self) -> Option<Instant> {
+        match self {
+            Self::Fetch(fetch) => fetch.next_deadline(),
+            Self::Serve(serve) => serve.next_deadline(),
+        }
+    }
+}
+
+/// What qBittorrent lets one address have; several torrents behind one NAT still come along.
+const PER_HOST: u16 = 8;
+/// A fetch sends requests of 40 bytes, a server at most a few pieces at a time.
+const SEND_MAX: usize = 256 * 1024;

@@ -1,0 +1,503 @@
+//! The composition of all rooms, and the one thing that a driver knows.
+//!
+//! A driver calls [`Engine::handle`] with what happened and then [`Engine::poll`] until it
+//! answers `Idle`, doing what each [`Output`] says. Nothing here touches a socket, a clock, a
+//! thread or a file, so the same inputs always give the same outputs.
+
+pub mod config;
+pub mod io;
+mod known;
+mod links;
+mod persist;
+pub mod stats;
+mod wiring;
+
+use std::collections::VecDeque;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::base::{
+    Buckets, Cx, Flows, Id, InfoHash, Instant, Rng, SendQueue, SocketId, TokenBucket, UnixTime, hash,
+};
+use crate::dht::{self, Dht};
+use crate::metadata::queue::{self, Queue};
+use crate::metadata::{Budget, Serve, verify};
+use crate::model::{Recovered, SavedId, StoreOp};
+
+use config::{Config, Rates};
+use io::{Input, LinkId, Output, Why};
+use known::Known;
+use links::{Link, Links, Machine, Shelf};
+use persist::Persist;
+use stats::{LimitedBy, Stats};
+use wiring::commands::Running;
+use wiring::refresh::Refresh;
+
+/// Everything that a crawler does, without doing any of it itself.
+pub struct Engine {
+    config: Config,
+    rng: Rng,
+    buckets: Buckets,
+    dht: Dht,
+    queue: Queue,
+    links: Links,
+    known: Known,
+    persist: Persist,
+    budget: Budget,
+    shelf: Shelf,
+    running: Vec<Running>,
+    refresh: Refresh,
+    outbox: VecDeque<Output>,
+    stats: Stats,
+    now: Instant,
+    unix: UnixTime,
+    flush_at: Instant,
+    save_at: Instant,
+    save_every: Duration,
+    paused: bool,
+    stopping: bool,
+    stopped: bool,
+}
+
+impl Engine {
+    /// An engine at `now`, with what the archive remembers. The seed decides every random choice.
+    pub fn new(config: Config, recovered: Recovered, seed: [u8; 32], now: Instant, unix: UnixTime) -> Self {
+        let mut rng = Rng::new(seed);
+        let buckets = buckets(&config.rates, &mut rng);
+        let mut dht = Dht::new(dht_config(&config), now, &mut rng);
+        let mut known = Known::new(&mut rng);
+        recovered.known.iter().for_each(|hash| known.insert(hash));
+        let limits = queue::Config { pending_max: config.pending_max, ..queue::Config::default() };
+        let mut queue = Queue::new(limits, &mut rng);
+        for row in &recovered.pending {
+            queue.restore(row, (now, unix));
+        }
+        let mut persist = Persist::new();
+        for (index, listen) in config.listen.iter().enumerate() {
+            let socket = SocketId(index as u16);
+            match recovered.ids.iter().find(|saved| saved.listen == listen.ip()) {
+                Some(saved) => dht.set_id(socket, saved.id),
+                None => {
+                    let id = dht.id(socket).unwrap_or_default();
+                    persist.control(StoreOp::OwnId(SavedId { listen: listen.ip(), id }));
+                }
+            }
+        }
+        dht.restore(&recovered.nodes, now, unix);
+        Self {
+            buckets,
+            dht,
+            queue,
+            links: Links::default(),
+            known,
+            persist,
+            budget: Budget::new(config.metadata_in_flight),
+            shelf: hash::map(&mut rng),
+            running: Vec::new(),
+            refresh: Refresh::default(),
+            outbox: VecDeque::new(),
+            stats: Stats::default(),
+            now,
+            unix,
+            flush_at: now + FLUSH_EVERY,
+            save_at: now + SAVE_FIRST,
+            save_every: SAVE_FIRST,
+            paused: false,
+            stopping: false,
+            stopped: false,
+            rng,
+            config,
+        }
+    }
+
+    /// Something happened. Returns the length of the direct reply to a datagram, else 0.
+    pub fn handle(&mut self, now: Instant, unix: UnixTime, input: Input<'_>, reply: &mut [u8]) -> usize {
+        self.tick(now, unix);
+        let now = self.now;
+        match input {
+            Input::Datagram(path, data) => {
+                self.buckets.bytes_in.take_up_to(now, data.len() as u64);
+                let (dht, mut cx) = self.dht_cx();
+                let len = dht.on_datagram(&mut cx, path, data, reply);
+                self.drain_dht(now);
+                return len;
+            }
+            Input::Opened(link) => self.on_opened(link, now),
+            Input::Received(link, data) => self.on_received(link, data, now),
+            Input::Eof(link) => self.on_eof(link, now),
+            Input::Closed(id, reason) => {
+                if let Some(link) = self.links.remove(id) {
+                    self.fetch_closed(&link, reason, now);
+                }
+            }
+            Input::Stored(result) => {
+                for lost in self.persist.on_result(result) {
+                    self.known.remove(&lost);
+                }
+            }
+            Input::Command(command) => self.on_command(command, now),
+        }
+        0
+    }
+
+    /// What is to be done next. Datagrams are written into `scratch`, at least 1,500 bytes.
+    pub fn poll(&mut self, now: Instant, unix: UnixTime, scratch: &mut [u8]) -> Output {
+        self.tick(now, unix);
+        let now = self.now;
+        self.on_deadlines(now);
+        if let Some(output) = self.outbox.pop_front() {
+            return output;
+        }
+        if let Some(op) = self.persist.poll() {
+            return Output::Store(op);
+        }
+        if self.stopping {
+            return self.poll_stopping(now);
+        }
+        self.start_lookups(now);
+        self.start_fetches(now);
+        self.start_refreshes(now);
+        if let Some(output) = self.outbox.pop_front() {
+            return output;
+        }
+        let (dht, mut cx) = self.dht_cx();
+        let sent = dht.poll_transmit(&mut cx, scratch);
+        let ended = self.drain_dht(now);
+        if let Some((path, len)) = sent {
+            return Output::Datagram(path, len);
+        }
+        if let Some(output) = self.outbox.pop_front() {
+            return output;
+        }
+        self.drain_queue();
+        let mut next = self.next_deadline(now);
+        if ended {
+            // A lookup ended without a packet and left room for another: that one starts next.
+            next = (now + TURN_MIN, Why::Retry);
+        }
+        Output::Idle(Some(next))
+    }
+
+    /// A stream was accepted on a listener. `None`: it is not wanted, close it.
+    pub fn admit(&mut self, now: Instant, remote: SocketAddr) -> Option<LinkId> {
+        if self.shelf.is_empty() || self.links.len() >= LINKS_MAX {
+            return None;
+        }
+        let mut peer_id = [0; 20];
+        self.rng.fill(&mut peer_id);
+        let serve = Machine::Serve(Box::new(Serve::new(peer_id, now)));
+        Some(self.links.insert(serve, remote, true))
+    }
+
+    /// Offers an info dictionary to peers that ask for it; returns its infohash.
+    pub fn share(&mut self, info: Bytes) -> InfoHash {
+        let v1 = Id(hash::sha1(&info));
+        let v2 = Id::from_slice(&hash::sha256(&info)[..20]).unwrap_or_default();
+        if verify(v2, &info).is_some() {
+            self.shelf.insert(v2, info.clone());
+        }
+        self.shelf.insert(v1, info);
+        v1
+    }
+
+    /// What waits to be written to a stream; the driver advances it by what it wrote.
+    pub fn send_queue(&mut self, link: LinkId) -> Option<&mut SendQueue> {
+        self.links.get_mut(link).map(|link| &mut link.out)
+    }
+
+    /// False: leave what arrives on this stream where it is for now.
+    pub fn wants_read(&self, link: LinkId) -> bool {
+        self.links.get(link).is_some_and(|link| link.machine.wants_read())
+    }
+
+    /// How many of `wanted` bytes may be read from streams now; 0: ask again later. They are
+    /// charged when they come in.
+    pub fn read_allowance(&self, now: Instant, wanted: usize) -> usize {
+        usize::try_from(self.buckets.bytes_in.available(now)).unwrap_or(wanted).min(wanted)
+    }
+
+    /// Counters and gauges at this moment.
+    pub fn stats(&mut self) -> Stats {
+        let estimate = self.dht.estimate();
+        let held = match self.dht.stats.limited_by {
+            Some(dht::Limit::Flows) => LimitedBy::Flows,
+            Some(dht::Limit::Rate) => LimitedBy::Rate,
+            Some(dht::Limit::Window) | None => LimitedBy::Nothing,
+        };
+        let own = self.stats.limited_by;
+        Stats {
+            dht: self.dht.stats,
+            nodes_known: self.dht.nodes_known(),
+            nodes_verified: self.dht.nodes_verified(),
+            nodes_table: self.dht.table_len(),
+            network_size: estimate.map(|(size, _)| size),
+            coverage: estimate.map(|(_, coverage)| coverage),
+            passes: self.dht.passes(),
+            hashes_known: self.known.len(),
+            pending: self.queue.stats().pending,
+            lookups: self.dht.lookups(),
+            fetches_open: self.links.fetches,
+            half_open: self.links.half_open,
+            stored: self.persist.stored,
+            store_failed: self.persist.failed,
+            flows: self.buckets.flows.len(self.now),
+            limited_by: if own == LimitedBy::Nothing { held } else { own },
+            ..self.stats
+        }
+    }
+
+    /// Starts a new interval for `limited_by`: what held the engine back is forgotten.
+    pub fn reset_limited_by(&mut self) {
+        self.stats.limited_by = LimitedBy::Nothing;
+        self.dht.stats.limited_by = None;
+    }
+
+    /// Has the archive keep a value for the next start.
+    pub fn keep_setting(&mut self, name: &'static str, value: String) {
+        if !self.stopping {
+            self.persist.control(StoreOp::Setting(name, value));
+        }
+    }
+
+    /// The id of the node on a socket.
+    pub fn node_id(&self, socket: SocketId) -> Option<Id> {
+        self.dht.id(socket)
+    }
+
+    /// Our address on a socket as others see it (BEP 42).
+    pub fn external(&self, socket: SocketId) -> Option<IpAddr> {
+        self.dht.external(socket)
+    }
+
+    /// Panics if anything does not fit together. For tests and the simulator.
+    pub fn check_invariants(&self) {
+        self.dht.check_invariants();
+        self.queue.check_invariants();
+        self.links.check_invariants();
+    }
+
+    /// Time never runs backwards in here, whatever the driver's clock does.
+    fn tick(&mut self, now: Instant, unix: UnixTime) {
+        self.now = self.now.max(now);
+        self.unix = unix;
+    }
+
+    fn dht_cx(&mut self) -> (&mut Dht, Cx<'_>) {
+        let cx = Cx { now: self.now, unix: self.unix, rng: &mut self.rng, buckets: &mut self.buckets };
+        (&mut self.dht, cx)
+    }
+
+    fn on_opened(&mut self, id: LinkId, now: Instant) {
+        self.buckets.flows.receive(now, Link::flow(id));
+        let Some(link) = self.links.opened(id) else { return };
+        if let Machine::Fetch(fetch) = &mut link.machine {
+            fetch.on_opened(now);
+            let (hash, remote) = (fetch.hash(), link.remote);
+            self.queue.opened(hash, remote, now);
+        }
+        self.after_machine(id, now);
+    }
+
+    fn on_received(&mut self, id: LinkId, data: &[u8], now: Instant) {
+        self.stats.tcp_bytes_in += data.len() as u64;
+        self.buckets.bytes_in.take_up_to(now, data.len() as u64);
+        self.buckets.flows.receive(now, Link::flow(id));
+        let Some(link) = self.links.get_mut(id) else { return };
+        let goes_on = link.feed(now, data, &self.shelf);
+        self.after_machine(id, now);
+        if !goes_on {
+            self.close(id);
+        }
+    }
+
+    fn on_eof(&mut self, id: LinkId, now: Instant) {
+        match self.links.get_mut(id).map(|link| &mut link.machine) {
+            Some(Machine::Fetch(fetch)) => {
+                fetch.on_eof();
+                self.after_machine(id, now);
+            }
+            Some(Machine::Serve(_)) => self.close(id),
+            None => {}
+        }
+    }
+
+    /// After a machine was touched: its events, its bytes, its deadline.
+    fn after_machine(&mut self, id: LinkId, now: Instant) {
+        self.drain_fetch(id, now);
+        let Some(link) = self.links.get_mut(id) else { return };
+        let before = link.out.len();
+        link.machine.poll_write(&mut link.out);
+        let queued = (link.out.len() - before) as u64;
+        let over = matches!(&link.machine, Machine::Serve(serve) if serve.is_over());
+        if queued > 0 {
+            self.stats.tcp_bytes_out += queued;
+            self.buckets.bytes_out.take_up_to(now, queued);
+            self.outbox.push_back(Output::Write(id));
+        }
+        if over {
+            self.close(id);
+        } else {
+            self.links.schedule(id);
+        }
+    }
+
+    fn close(&mut self, id: LinkId) {
+        if self.links.remove(id).is_some() {
+            self.outbox.push_back(Output::Close(id));
+        }
+    }
+
+    fn on_deadlines(&mut self, now: Instant) {
+        while let Some(id) = self.links.pop_due(now) {
+            if let Some(link) = self.links.get_mut(id) {
+                link.machine.on_deadline(now);
+            }
+            self.after_machine(id, now);
+        }
+        let (dht, mut cx) = self.dht_cx();
+        dht.on_deadline(&mut cx);
+        self.drain_dht(now);
+        if self.flush_at <= now {
+            self.flush_at = now + FLUSH_EVERY;
+            self.queue.on_deadline(now);
+            self.drain_queue();
+            self.persist.flush();
+        }
+        if self.save_at <= now {
+            self.save_every = (self.save_every * 2).min(SAVE_EVERY);
+            self.save_at = now + self.save_every;
+            self.persist.try_disk();
+            let nodes = self.dht.saved(SAVED_NODES, now, self.unix, now - UNSETTLED);
+            self.persist.nodes(nodes);
+        }
+    }
+
+    fn next_deadline(&self, now: Instant) -> (Instant, Why) {
+        let dht = self.dht.next_deadline(now).map(|(at, why)| {
+            let why = match why {
+                dht::Why::Query => Why::Query,
+                dht::Why::Rate => Why::Rate,
+                dht::Why::Sweep => Why::Retry,
+                dht::Why::Upkeep => Why::Upkeep,
+            };
+            (at, why)
+        });
+        let refresh = self.refresh.next_deadline().filter(|_| self.wants_work()).map(|at| (at, Why::Retry));
+        let link = self.links.next_deadline().map(|at| (at, Why::Link));
+        // What is overdue waits for something else than time, or for the next look at everything.
+        let retry = self.queue.next_deadline().filter(|at| *at > now && self.wants_work());
+        let retry = retry.map(|at| (at, Why::Retry));
+        let read =
+            Some(self.buckets.bytes_in.ready_at(now, 1)).filter(|at| *at > now).map(|at| (at, Why::Rate));
+        let own = [Some((self.flush_at, Why::Save)), Some((self.save_at, Why::Save))];
+        let all = [dht, link, retry, refresh, read].into_iter().chain(own).flatten();
+        let (at, why) = all.min_by_key(|(at, _)| *at).unwrap_or((self.flush_at, Why::Save));
+        // A wish that a limit holds back is looked at again shortly, not at once.
+        (at.max(now + TURN_MIN), why)
+    }
+
+    /// What the queue wants remembered.
+    fn drain_queue(&mut self) {
+        while let Some(event) = self.queue.poll_event((self.now, self.unix)) {
+            match event {
+                queue::Event::Pending(row) => self.persist.pending(row),
+                queue::Event::GivenUp(hash) => {
+                    self.known.insert(&hash);
+                    self.persist.given_up(hash);
+                    self.answer_fetch(&hash, None);
+                }
+            }
+        }
+    }
+
+    fn set_rates(&mut self, rates: Rates, now: Instant) {
+        self.config.rates = rates;
+        let burst = |rate: u64| (rate / BURST_SHARE).max(1);
+        self.buckets.packets_out.set_rate(now, rates.packets_out, burst(rates.packets_out));
+        self.buckets.bytes_out.set_rate(now, rates.bytes_out, burst(rates.bytes_out).max(BYTES_BURST_MIN));
+        self.buckets.bytes_in.set_rate(now, rates.bytes_in, burst(rates.bytes_in).max(BYTES_BURST_MIN));
+        self.buckets.flows.set_cap(rates.flows);
+        self.dht.set_answers(rates.answers_per_address, rates.answers_burst);
+        self.dht.set_window(window(&rates));
+    }
+
+    fn stop(&mut self, now: Instant) {
+        if self.stopping {
+            return;
+        }
+        self.stopping = true;
+        self.links.ids().into_iter().for_each(|id| self.close(id));
+        self.queue.save_all();
+        self.drain_queue();
+        self.persist.flush();
+        // Everything that waits was handed over just now.
+        let nodes = self.dht.saved(SAVED_NODES, now, self.unix, now + FLUSH_EVERY);
+        if !nodes.is_empty() {
+            self.persist.control(StoreOp::Nodes(nodes));
+        }
+        self.persist.control(StoreOp::Shutdown);
+    }
+
+    fn poll_stopping(&mut self, now: Instant) -> Output {
+        if self.stopped {
+            return Output::Idle(None);
+        }
+        if self.persist.closed && self.persist.is_drained() {
+            self.stopped = true;
+            return Output::Stopped;
+        }
+        Output::Idle(Some((now + FLUSH_EVERY, Why::Save)))
+    }
+}
+
+fn dht_config(config: &Config) -> dht::Config {
+    let rates = &config.rates;
+    dht::Config {
+        listen: config.listen.iter().map(|listen| listen.ip()).collect(),
+        read_only: config.read_only,
+        sweep: config.sweep,
+        passive: config.passive,
+        sweep_window: window(rates),
+        nodes_max: config.nodes_max,
+        answers: (rates.answers_per_address, rates.answers_burst),
+    }
+}
+
+/// A fifth of a second's worth of packets on their way is what a round trip needs.
+fn window(rates: &Rates) -> usize {
+    let window = if rates.packets_out == 0 { SWEEP_WINDOW_MAX } else { rates.packets_out as usize / 5 };
+    window.clamp(SWEEP_WINDOW_MIN, SWEEP_WINDOW_MAX)
+}
+
+fn buckets(rates: &Rates, rng: &mut Rng) -> Buckets {
+    let burst = |rate: u64| rate / BURST_SHARE;
+    let bytes = |rate: u64| TokenBucket::new(rate, burst(rate).max(BYTES_BURST_MIN));
+    Buckets {
+        packets_out: TokenBucket::new(rates.packets_out, burst(rates.packets_out)),
+        bytes_out: bytes(rates.bytes_out),
+        bytes_in: bytes(rates.bytes_in),
+        flows: Flows::new(rates.flows, rng),
+    }
+}
+
+/// Bookkeeping rows are gathered for this long.
+const FLUSH_EVERY: Duration = Duration::from_secs(1);
+/// A hash found longer ago is in the archive: the queue's `save_after`, [`FLUSH_EVERY`], a commit.
+const UNSETTLED: Duration = Duration::from_secs(22);
+/// Soon after the start, so that even a short run leaves nodes behind; doubled until seldom.
+const SAVE_FIRST: Duration = Duration::from_secs(1);
+const SAVE_EVERY: Duration = Duration::from_secs(60);
+/// Enough to find the network again after months; 50 bytes each.
+const SAVED_NODES: usize = 5_000;
+/// A tenth of a second's worth may leave at once.
+const BURST_SHARE: u64 = 10;
+/// One full segment must always fit into the bucket at once.
+const BYTES_BURST_MIN: u64 = 65_536;
+/// At most a thousand turns a second come from deadlines alone.
+const TURN_MIN: Duration = Duration::from_millis(1);
+const SWEEP_WINDOW_MIN: usize = 32;
+const SWEEP_WINDOW_MAX: usize = 2_048;
+/// Accepted streams and fetches together.
+const LINKS_MAX: usize = 20_000;

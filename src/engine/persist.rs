@@ -1,0 +1,255 @@
+//! What goes to the archive: three lanes with credits, so that a slow disk stops new work
+//! instead of growing a queue.
+
+use std::collections::VecDeque;
+
+use crate::base::InfoHash;
+use crate::model::archive::StoreFault;
+use crate::model::{Pending, SavedNode, Sighting, StoreOp, StoreResult, Torrent};
+
+/// Operations that wait for the driver, and those that the archive has not acknowledged.
+pub(super) struct Persist {
+    waiting: VecDeque<(Lane, StoreOp)>,
+    /// Lanes of what was handed over, in that order.
+    unacknowledged: VecDeque<Lane>,
+    torrents_open: usize,
+    pending: Vec<Pending>,
+    given_up: Vec<InfoHash>,
+    seen: Vec<Sighting>,
+    pub(super) disk_low: bool,
+    /// A write failed for want of space.
+    pub(super) disk_full: bool,
+    disk_full_said: bool,
+    pub(super) stored: u64,
+    pub(super) failed: u64,
+    pub(super) closed: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Lane {
+    Control,
+    /// The saved nodes: the next ones wait until these are written.
+    Nodes,
+    /// A torrent that makes a row.
+    New(InfoHash),
+    /// A torrent that the archive has under its other hash.
+    Merge(InfoHash),
+}
+
+impl Persist {
+    pub(super) fn new() -> Self {
+        Self {
+            waiting: VecDeque::new(),
+            unacknowledged: VecDeque::new(),
+            torrents_open: 0,
+            pending: Vec::new(),
+            given_up: Vec::new(),
+            seen: Vec::new(),
+            disk_low: false,
+            disk_full: false,
+            disk_full_said: false,
+            stored: 0,
+            failed: 0,
+            closed: false,
+        }
+    }
+
+    /// Whether another torrent may be fetched as far as the archive is concerned.
+    pub(super) fn has_credit(&self) -> bool {
+        self.torrents_open < TORRENT_CREDITS && !self.disk_low && !self.disk_full && !self.is_behind()
+    }
+
+    fn is_behind(&self) -> bool {
+        self.waiting.len() + self.unacknowledged.len() >= WAITING_MAX
+    }
+
+    /// A torrent; `merges` if the archive has it under its other hash already.
+    pub(super) fn torrent(&mut self, torrent: Torrent, merges: bool) {
+        self.torrents_open += 1;
+        let lane = if merges { Lane::Merge(torrent.infohash) } else { Lane::New(torrent.infohash) };
+        self.waiting.push_back((lane, StoreOp::Torrent(Box::new(torrent))));
+    }
+
+    /// Bookkeeping that is never shed; the engine's own timers bound how often it comes.
+    pub(super) fn control(&mut self, op: StoreOp) {
+        self.waiting.push_back((Lane::Control, op));
+    }
+
+    /// The verified nodes, unless those handed over before are still being written.
+    pub(super) fn nodes(&mut self, nodes: Vec<SavedNode>) {
+        let waits = self.waiting.iter().any(|(lane, _)| *lane == Lane::Nodes);
+        if !nodes.is_empty() && !waits && !self.unacknowledged.contains(&Lane::Nodes) {
+            self.waiting.push_back((Lane::Nodes, StoreOp::Nodes(nodes)));
+        }
+    }
+
+    /// A hash that waits; shed when the archive is behind, since it is known here as long as it
+    /// waits and will be heard of again.
+    pub(super) fn pending(&mut self, row: Pending) {
+        if self.is_behind() {
+            return;
+        }
+        self.pending.push(row);
+        if self.pending.len() >= BATCH {
+            self.flush();
+        }
+    }
+
+    pub(super) fn given_up(&mut self, hash: InfoHash) {
+        self.given_up.push(hash);
+        if self.given_up.len() >= BATCH {
+            self.flush();
+        }
+    }
+
+    /// A sighting; shed when the archive is behind, since it will be seen again.
+    pub(super) fn seen(&mut self, sighting: Sighting) {
+        if self.seen.len() < BATCH {
+            self.seen.push(sighting);
+        }
+    }
+
+    /// Hands over what was gathered.
+    pub(super) fn flush(&mut self) {
+        if !self.pending.is_empty() {
+            let rows = std::mem::take(&mut self.pending);
+            self.control(StoreOp::Pending(rows));
+        }
+        if !self.given_up.is_empty() {
+            let rows = std::mem::take(&mut self.given_up);
+            self.control(StoreOp::GivenUp(rows));
+        }
+        if !self.seen.is_empty() && self.waiting.len() < BATCH {
+            let rows = std::mem::take(&mut self.seen);
+            self.control(StoreOp::Seen(rows));
+        }
+    }
+
+    /// The next operation for the driver.
+    pub(super) fn poll(&mut self) -> Option<StoreOp> {
+        let (lane, op) = self.waiting.pop_front()?;
+        self.unacknowledged.push_back(lane);
+        Some(op)
+    }
+
+    /// What the archive says. Returns the torrents that it lost, to be fetched again.
+    pub(super) fn on_result(&mut self, result: StoreResult) -> Vec<InfoHash> {
+        let mut lost = Vec::new();
+        match result {
+            StoreResult::Committed(count) => {
+                let torrents = self.acknowledge(count);
+                self.stored += torrents.iter().filter(|(_, new)| *new).count() as u64;
+                if !torrents.is_empty() && !self.disk_full && std::mem::take(&mut self.disk_full_said) {
+                    log::info!("there is room again on the disk: fetching goes on");
+                }
+            }
+            StoreResult::Failed(count, fault) => {
+                lost = self.acknowledge(count).into_iter().map(|(infohash, _)| infohash).collect();
+                self.failed += lost.len() as u64;
+                if fault == StoreFault::DiskFull {
+                    self.on_disk_full();
+                } else {
+                    let torrents = lost.len();
+                    log::error!("the archive lost {count} operations ({torrents} torrents): {fault:?}");
+                }
+            }
+            StoreResult::DiskLow(low) => self.on_disk_low(low),
+            StoreResult::Closed => {
+                // The shutdown itself is acknowledged by this, not by a commit.
+                self.closed = true;
+                self.unacknowledged.clear();
+            }
+        }
+        lost
+    }
+
+    /// Time to see whether a full disk has room again.
+    pub(super) fn try_disk(&mut self) {
+        self.disk_full = false;
+    }
+
+    fn on_disk_full(&mut self) {
+        self.disk_full = true;
+        if !std::mem::replace(&mut self.disk_full_said, true) {
+            log::error!(
+                "the disk is full: what was written is safe, and nothing is fetched until there is room"
+            );
+        }
+    }
+
+    fn on_disk_low(&mut self, low: bool) {
+        match (self.disk_low, low) {
+            (false, true) => {
+                log::warn!("less space than --disk-free-min is left: nothing is fetched until there is more")
+            }
+            (true, false) => log::info!("there is room again on the disk: fetching goes on"),
+            _ => {}
+        }
+        self.disk_low = low;
+    }
+
+    /// Nothing waits and everything was acknowledged.
+    pub(super) fn is_drained(&self) -> bool {
+        self.waiting.is_empty() && self.unacknowledged.is_empty()
+    }
+
+    /// The torrents among the oldest `count` operations; true if it is a new one.
+    fn acknowledge(&mut self, count: u32) -> Vec<(InfoHash, bool)> {
+        let mut torrents = Vec::new();
+        for _ in 0..count {
+            match self.unacknowledged.pop_front() {
+                Some(Lane::New(infohash)) => torrents.push((infohash, true)),
+                Some(Lane::Merge(infohash)) => torrents.push((infohash, false)),
+                Some(Lane::Control | Lane::Nodes) | None => {}
+            }
+        }
+        self.torrents_open -= torrents.len();
+        torrents
+    }
+}
+
+/// Two full batches of the writer: one being written while the next is gathered.
+const TORRENT_CREDITS: usize = 4_000;
+/// Operations of all kinds that the archive has not acknowledged, before new work stops.
+const WAITING_MAX: usize = 3 * TORRENT_CREDITS;
+/// Rows of bookkeeping in one operation.
+const BATCH: usize = 1_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::{Id, Rng, UnixTime};
+    use crate::model::PendingState;
+
+    #[test]
+    fn a_stalled_archive_stops_new_work_and_nothing_piles_up() {
+        let (mut persist, mut rng) = (Persist::new(), Rng::seeded(1));
+        let node = SavedNode {
+            id: Id::random(&mut rng),
+            addr: std::net::SocketAddr::from(([127, 0, 0, 1], 1)),
+            answered: UnixTime(0),
+            sample_after: UnixTime(0),
+        };
+        for _ in 0..1_000 {
+            persist.nodes(vec![node]);
+            persist.poll();
+        }
+        assert_eq!(persist.unacknowledged.len(), 1, "one set of nodes at a time");
+        while persist.has_credit() {
+            persist.control(StoreOp::Setting("x", String::new()));
+        }
+        let row = |rng: &mut Rng| Pending {
+            infohash: Id::random(rng),
+            first_seen: UnixTime(0),
+            tries: 0,
+            not_before: UnixTime(0),
+            state: PendingState::New,
+        };
+        (0..50_000).for_each(|_| persist.pending(row(&mut rng)));
+        persist.flush();
+        assert!(persist.waiting.len() <= WAITING_MAX, "{}", persist.waiting.len());
+        while persist.poll().is_some() {}
+        persist.on_result(StoreResult::Committed(WAITING_MAX as u32));
+        assert!(persist.has_credit() && persist.is_drained());
+    }
+}

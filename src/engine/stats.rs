@@ -1,0 +1,95 @@
+//! Counters and gauges, as one plain snapshot.
+
+use crate::dht;
+
+/// The engine at one moment. Counters count from the start of the process.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Stats {
+    /// The DHT's own counters.
+    pub dht: dht::Stats,
+    /// Nodes known, by hearsay too.
+    pub nodes_known: usize,
+    /// Nodes that have answered.
+    pub nodes_verified: usize,
+    /// Nodes in the routing tables.
+    pub nodes_table: usize,
+    /// Estimated live nodes in the network.
+    pub network_size: Option<u64>,
+    /// The share of them that has answered, 0 to 1.
+    pub coverage: Option<f64>,
+    /// Completed walks around the keyspace.
+    pub passes: u64,
+    /// Distinct infohashes heard of that were not known.
+    pub hashes_found: u64,
+    /// Infohashes known: stored, dropped, deleted or given up.
+    pub hashes_known: usize,
+    /// Infohashes that wait.
+    pub pending: usize,
+    /// Lookups under way.
+    pub lookups: usize,
+    /// Fetches under way.
+    pub fetches_open: usize,
+    /// Connections not established yet.
+    pub half_open: usize,
+    /// Fetches begun.
+    pub fetches: u64,
+    /// Fetches that ended with verified metadata.
+    pub fetched: u64,
+    /// Fetches that ended without.
+    pub fetches_failed: u64,
+    /// Bytes of verified metadata.
+    pub metadata_bytes: u64,
+    /// Peers whose metadata did not match the infohash.
+    pub wrong_metadata: u64,
+    /// Torrents refused by the filter.
+    pub filtered: u64,
+    /// Verified metadata that is no torrent.
+    pub unparsable: u64,
+    /// Torrents that the archive has acknowledged.
+    pub stored: u64,
+    /// Torrents that the archive has lost.
+    pub store_failed: u64,
+    /// Live flows.
+    pub flows: usize,
+    /// Bytes sent over TCP.
+    pub tcp_bytes_out: u64,
+    /// Bytes received over TCP.
+    pub tcp_bytes_in: u64,
+    /// What holds the engine back at present.
+    pub limited_by: LimitedBy,
+}
+
+/// The limit that the engine met last.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LimitedBy {
+    /// The archive has no credit left.
+    Archive,
+    /// Too little disk is free.
+    Disk,
+    /// `--fetches`
+    Fetches,
+    /// `--flows`
+    Flows,
+    /// `--half-open`
+    HalfOpen,
+    /// Nothing but the network.
+    #[default]
+    Nothing,
+    /// `--packets-out` or `--bytes-out`
+    Rate,
+}
+
+impl LimitedBy {
+    /// As shown to people and in metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Archive => "archive",
+            Self::Disk => "disk",
+            Self::Fetches => "fetches",
+            Self::Flows => "flows",
+            Self::HalfOpen => "half-open",
+            Self::Nothing => "network",
+            Self::Rate => "rate",
+        }
+    }
+}

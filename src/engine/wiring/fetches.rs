@@ -1,0 +1,171 @@
+//! `metadata` meets the archive: connections are opened, torrents are verified, parsed,
+//! filtered and handed over.
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+
+use crate::base::{InfoHash, Instant, Scope};
+use crate::engine::io::{Event as Live, LinkId, Output};
+use crate::engine::links::{Link, Machine};
+use crate::engine::stats::LimitedBy;
+use crate::engine::{Engine, io::Reason};
+use crate::metadata::torrent::{self, Heard};
+use crate::metadata::{Event, Fetch, Hashes, Step, Why};
+use crate::model::{Drop, Torrent};
+
+impl Engine {
+    /// Opens as many connections as limits and work allow.
+    pub(in crate::engine) fn start_fetches(&mut self, now: Instant) {
+        while self.may_fetch(now) {
+            let busy = |peer| self.links.is_busy(peer);
+            let Some((hash, to)) = self.queue.next_connect(now, busy) else { return };
+            let mut from = self.config.listen.iter().map(|listen| listen.ip());
+            let from = from.find(|ip| Scope::may_contact(*ip, to) && !ip.is_unspecified());
+            let fetch = Fetch::new(hash, self.peer_id(), self.queue.timeouts(), &self.budget, now);
+            let link = self.links.insert(Machine::Fetch(Box::new(fetch)), to, false);
+            self.buckets.flows.send(now, Link::flow(link));
+            self.stats.fetches += 1;
+            self.outbox.push_back(Output::Connect { link, from, to });
+        }
+    }
+
+    pub(in crate::engine) fn wants_work(&self) -> bool {
+        self.config.fetch
+            && !self.paused
+            && !self.stopping
+            && !self.persist.disk_low
+            && !self.persist.disk_full
+    }
+
+    /// What a fetch has to say after its machine was touched.
+    pub(in crate::engine) fn drain_fetch(&mut self, id: LinkId, now: Instant) {
+        loop {
+            let Some(link) = self.links.get_mut(id) else { return };
+            let remote = link.remote;
+            let Machine::Fetch(fetch) = &mut link.machine else { return };
+            let hash = fetch.hash();
+            if let Some((step, took)) = fetch.poll_took() {
+                self.queue.observe(step, took);
+            }
+            match fetch.poll_event() {
+                None => return,
+                Some(Event::PexPeers(peers)) => {
+                    let peers = self.contactable(&peers);
+                    self.queue.peers_found(hash, &peers, now);
+                }
+                Some(Event::Verified(raw, hashes)) => {
+                    self.close(id);
+                    self.on_verified(hash, remote, raw, hashes, now);
+                }
+                Some(Event::Failed(why)) => {
+                    self.close(id);
+                    self.fetch_failed(hash, remote, why, now);
+                }
+            }
+        }
+    }
+
+    /// The driver lost the stream of a fetch, or never had it.
+    pub(in crate::engine) fn fetch_closed(&mut self, link: &Link, reason: Reason, now: Instant) {
+        let Machine::Fetch(fetch) = &link.machine else { return };
+        let why = match reason {
+            Reason::NoResources => Why::NoRoom,
+            _ if !link.open => Why::TimedOut(Step::Connect),
+            Reason::Refused | Reason::Reset | Reason::Unreachable => Why::Closed,
+        };
+        self.fetch_failed(fetch.hash(), link.remote, why, now);
+    }
+
+    fn fetch_failed(&mut self, hash: InfoHash, remote: SocketAddr, why: Why, now: Instant) {
+        self.stats.fetches_failed += 1;
+        self.stats.wrong_metadata += u64::from(why == Why::WrongHash);
+        self.queue.failed(hash, remote, why.into(), now);
+    }
+
+    /// Ends what else was tried for a torrent that has come.
+    fn close_others(&mut self, hash: InfoHash) {
+        for id in self.links.fetching(hash) {
+            self.close(id);
+        }
+    }
+
+    fn on_verified(&mut self, hash: InfoHash, from: SocketAddr, raw: Bytes, hashes: Hashes, now: Instant) {
+        self.stats.fetched += 1;
+        self.stats.metadata_bytes += raw.len() as u64;
+        let pending = self.queue.done(hash, from, now);
+        self.close_others(hash);
+        let first_seen = pending.map_or(self.unix, |pending| pending.first_seen);
+        let peers = pending.map_or(0, |pending| pending.peers);
+        self.known.insert(&hash);
+        let heard = Heard { first_seen, fetched: self.unix, peers };
+        match torrent::parse(raw, hashes, heard) {
+            Ok(torrent) => self.keep(hash, torrent),
+            Err(error) => {
+                log::debug!("{hash} is verified, but no torrent: {error:?}");
+                self.stats.unparsable += 1;
+                self.persist.given_up(hash);
+                self.answer_fetch(&hash, None);
+            }
+        }
+    }
+
+    fn keep(&mut self, asked: InfoHash, torrent: Torrent) {
+        let merges = self.recognise(asked, &torrent);
+        if let Some(rule) = self.config.filter.matches(&torrent) {
+            self.stats.filtered += 1;
+            let drop = Drop { infohash: torrent.infohash, rule: rule.to_owned(), at: self.unix };
+            self.persist.control(crate::model::StoreOp::Dropped(drop));
+            self.answer_fetch(&asked, None);
+            return;
+        }
+        self.answer_fetch(&asked, Some(&torrent));
+        if !merges {
+            self.outbox.push_back(Output::Event(Live::Torrent(torrent.infohash)));
+            self.refresh.add(torrent.infohash, self.now);
+        }
+        self.persist.torrent(torrent, merges);
+    }
+
+    /// A hybrid may have been heard of under both its hashes: neither is fetched again. True if
+    /// it was kept under the other before.
+    fn recognise(&mut self, asked: InfoHash, torrent: &Torrent) -> bool {
+        let v2 = torrent.v2.and_then(|v2| InfoHash::from_slice(&v2[..20]));
+        let mut merges = false;
+        for other in [Some(torrent.infohash), v2].into_iter().flatten().filter(|name| *name != asked) {
+            merges |= self.known.contains(&other);
+            self.known.insert(&other);
+            if self.queue.remove(other).is_some() {
+                self.close_others(other);
+            }
+        }
+        merges
+    }
+
+    fn may_fetch(&mut self, now: Instant) -> bool {
+        let rates = &self.config.rates;
+        let within = |count: usize, cap: usize| cap == 0 || count < cap;
+        let limit = if self.persist.disk_low {
+            LimitedBy::Disk
+        } else if !self.persist.has_credit() {
+            LimitedBy::Archive
+        } else if !within(self.links.fetches, rates.fetches) {
+            LimitedBy::Fetches
+        } else if !within(self.links.half_open, rates.half_open) {
+            LimitedBy::HalfOpen
+        } else if !self.buckets.flows.has_room(now) {
+            LimitedBy::Flows
+        } else {
+            return self.wants_work();
+        };
+        self.stats.limited_by = limit;
+        false
+    }
+
+    /// Azureus style, fresh for every connection: nobody can follow us by it.
+    fn peer_id(&mut self) -> [u8; 20] {
+        let mut id = *b"-DH0001-............";
+        self.rng.fill(&mut id[8..]);
+        id
+    }
+}

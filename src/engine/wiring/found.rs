@@ -1,0 +1,106 @@
+//! `dht` meets `metadata`: infohashes that were heard of become work, lookups bring it peers.
+
+use std::net::SocketAddr;
+
+use crate::base::{InfoHash, Instant, Scope};
+use crate::dht::{Event, Goal, User};
+use crate::engine::Engine;
+use crate::metadata::queue::{Added, Source};
+use crate::model::{SavedId, Sighting, StoreOp};
+
+impl Engine {
+    /// Takes in everything the DHT has learned; false if that was nothing.
+    pub(in crate::engine) fn drain_dht(&mut self, now: Instant) -> bool {
+        let mut any = false;
+        while let Some(event) = self.dht.poll_event() {
+            any = true;
+            match event {
+                Event::Sampled(hash, node) => self.on_heard(hash, Source::Sampled, Some(node), None),
+                Event::Wanted(hash) => self.on_heard(hash, Source::Wanted, None, None),
+                Event::Announced(hash, peer) => self.on_heard(hash, Source::Announced, None, Some(peer)),
+                Event::Peers(User::Metadata, hash, peers) => {
+                    let peers = self.contactable(&peers);
+                    self.answer_peers(&hash, &peers);
+                    self.queue.peers_found(hash, &peers, now);
+                }
+                Event::Done(User::Metadata, hash, answered, ..) => {
+                    // Without a network nothing is found, and that is no fault of the torrent.
+                    if answered == 0 && self.dht.is_cut_off(now) {
+                        self.queue.lookup_refused(hash, now);
+                    } else {
+                        self.queue.lookup_done(hash, now);
+                    }
+                }
+                Event::Done(User::Refresh, hash, _, peers, estimate) => {
+                    self.on_refreshed(hash, peers, estimate);
+                }
+                Event::Renamed(socket, id) => {
+                    if let Some(listen) = self.config.listen.get(usize::from(socket.0)) {
+                        self.persist.control(StoreOp::OwnId(SavedId { listen: listen.ip(), id }));
+                    }
+                }
+                event => self.on_command_event(event),
+            }
+        }
+        any
+    }
+
+    /// Starts lookups for hashes that have nobody to ask.
+    pub(in crate::engine) fn start_lookups(&mut self, now: Instant) {
+        // Peers grow old: those of more hashes than can soon be fetched are not asked for.
+        let ahead = self.config.rates.fetches.clamp(1, READY_MAX / 2) * 2;
+        let most = if self.dht.is_cut_off(now) { LOOKUPS_CUT_OFF } else { LOOKUPS_MAX };
+        while self.dht.lookups() < most && self.queue.stats().ready < ahead && self.wants_work() {
+            let Some(wish) = self.queue.next_lookup(now) else { return };
+            // Whoever sampled a hash has its peers: one question there is often enough.
+            let goal = if wish.hint.is_some() { Goal::PeersAt } else { Goal::Peers };
+            if self.dht.look_up(wish.hash, goal, User::Metadata, wish.hint.as_slice(), now) == 0 {
+                self.queue.lookup_refused(wish.hash, now);
+                if goal == Goal::Peers {
+                    // There is nobody to ask, and so it would be for all others.
+                    return;
+                }
+            }
+        }
+    }
+
+    fn on_heard(
+        &mut self,
+        hash: InfoHash,
+        source: Source,
+        hint: Option<SocketAddr>,
+        peer: Option<SocketAddr>,
+    ) {
+        if self.known.contains(&hash) {
+            if peer.is_some() {
+                let sighting = Sighting { infohash: hash, at: self.unix, seeders: None, leechers: None };
+                self.persist.seen(sighting);
+            }
+            return;
+        }
+        if !self.config.fetch || self.config.filter.refuses_hash(&hash) {
+            return;
+        }
+        let peer = peer.filter(|peer| self.may_contact(*peer));
+        let source = if peer.is_none() { source.max(Source::Sampled) } else { source };
+        let added = self.queue.add(hash, source, hint, peer.as_slice(), (self.now, self.unix));
+        self.stats.hashes_found += u64::from(added != Added::Merged);
+    }
+
+    pub(in crate::engine) fn contactable(&self, peers: &[SocketAddr]) -> Vec<SocketAddr> {
+        peers.iter().copied().filter(|peer| self.may_contact(*peer)).collect()
+    }
+
+    /// Whether a TCP connection to `peer` may be opened from one of our listen addresses.
+    pub(in crate::engine) fn may_contact(&self, peer: SocketAddr) -> bool {
+        let port_is_fine = self.config.ports_below_1024 || peer.port() >= 1_024;
+        port_is_fine && self.config.listen.iter().any(|listen| Scope::may_contact(listen.ip(), peer))
+    }
+}
+
+/// Hashes with peers that wait for a connection.
+const READY_MAX: usize = 8_000;
+/// Lookups under way for metadata and commands together.
+const LOOKUPS_MAX: usize = 512;
+/// The same while nobody answers.
+const LOOKUPS_CUT_OFF: usize = 8;

@@ -1,0 +1,6 @@
+//! Where rooms meet: one small file for each pair.
+
+pub(super) mod commands;
+pub(super) mod fetches;
+pub(super) mod found;
+pub(super) mod refresh;
