@@ -5,4 +5,5 @@ pub mod dht;
 pub mod engine;
 pub mod metadata;
 pub mod model;
+pub mod sim;
 pub mod wire;

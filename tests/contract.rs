@@ -1,0 +1,142 @@
+//! The contract, proved without a socket: engines meet in virtual time over links that lose,
+//! delay and split, and a seed is a run.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use dht_hunter::engine::config::{Config, Rates};
+use dht_hunter::engine::io::{Answer, Command, CommandId};
+use dht_hunter::sim::{HostId, Link, World};
+
+const PING: CommandId = CommandId(1);
+const FETCH: CommandId = CommandId(2);
+
+fn addr(last: u8) -> SocketAddr {
+    SocketAddr::from(([10, 0, 0, last], 6881))
+}
+
+fn config() -> Config {
+    Config::new(Vec::new(), Rates::MAX)
+}
+
+/// An info dictionary of `pieces` times 16 KiB and a bit.
+fn info(pieces: usize) -> Bytes {
+    let hashes = vec![7; 20 * 819 * pieces];
+    let head = format!("d6:lengthi1048576e4:name9:test.file12:piece lengthi16384e6:pieces{}:", hashes.len());
+    Bytes::from([head.as_bytes(), &hashes, b"e"].concat())
+}
+
+fn done(world: &World, host: HostId, id: CommandId) -> Option<bool> {
+    world.answers(host).iter().find_map(|(of, answer)| match answer {
+        Answer::Done { found, .. } if *of == id => Some(*found),
+        _ => None,
+    })
+}
+
+/// Two engines; the second serves a torrent, the first pings it and fetches the torrent.
+fn meeting(seed: u64, link: Link) -> (World, HostId) {
+    let mut world = World::new(seed, link);
+    let (a, b) = (world.add(addr(1), config()), world.add(addr(2), config()));
+    let hash = world.engine_of(b).share(info(3));
+    world.command(a, Command::Ping(PING, addr(2)));
+    world.command(a, Command::Fetch(FETCH, hash, vec![addr(2)]));
+    world.run(Duration::from_secs(120), |world| {
+        done(world, a, PING).is_some() && done(world, a, FETCH).is_some()
+    });
+    (world, a)
+}
+
+#[test]
+fn two_engines_ping_and_one_fetches_from_the_other() {
+    for seed in 0..20 {
+        let (mut world, a) = meeting(seed, Link::default());
+        assert_eq!(done(&world, a, PING), Some(true), "seed {seed}");
+        assert_eq!(done(&world, a, FETCH), Some(true), "seed {seed}");
+        let torrent = world.store_of(a).torrents.values().next().expect("stored");
+        assert_eq!(torrent.name, b"test.file", "seed {seed}");
+        world.engine_of(a).check_invariants();
+    }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_run_byte_for_byte() {
+    let lossy = Link { loss_pct: 10, duplicate_pct: 10, ..Link::default() };
+    let run = |seed| {
+        let (world, _) = meeting(seed, lossy);
+        (world.digest(), world.steps(), world.now())
+    };
+    assert_eq!(run(7), run(7));
+    assert_ne!(run(7).0, run(8).0);
+}
+
+#[test]
+fn a_crowd_of_engines_finds_an_announced_torrent_and_keeps_its_tables() {
+    let mut world = World::new(3, Link { loss_pct: 5, ..Link::default() });
+    let hosts: Vec<_> = (1..=40).map(|last| world.add(addr(last), config())).collect();
+    for host in &hosts[1..] {
+        world.command(*host, Command::Bootstrap(vec![addr(1)]));
+    }
+    world.run(Duration::from_secs(60), |_| false);
+    let hash = world.engine_of(hosts[7]).share(info(1));
+    world.command(hosts[7], Command::Announce(PING, hash, 0));
+    let everywhere = |world: &mut World| {
+        hosts.iter().filter(|host| **host != hosts[7]).all(|host| !world.store_of(*host).torrents.is_empty())
+    };
+    let limit = Duration::from_secs(3_600);
+    assert!(world.run(limit, everywhere), "passive and BEP 51 discovery bring it to everybody");
+    for host in &hosts {
+        world.engine_of(*host).check_invariants();
+        assert!(world.engine_of(*host).stats().nodes_table >= 8);
+    }
+}
+
+#[test]
+fn a_restart_needs_no_bootstrap_and_fetches_nothing_twice() {
+    let mut world = World::new(5, Link::default());
+    let hosts: Vec<_> = (1..=12).map(|last| world.add(addr(last), config())).collect();
+    for host in &hosts[1..] {
+        world.command(*host, Command::Bootstrap(vec![addr(1)]));
+    }
+    world.run(Duration::from_secs(30), |_| false);
+    let hash = world.engine_of(hosts[3]).share(info(1));
+    world.command(hosts[3], Command::Announce(PING, hash, 0));
+    assert!(world.run(Duration::from_secs(3_600), |world| !world.store_of(hosts[5]).torrents.is_empty()));
+    world.run(Duration::from_secs(70), |_| false);
+    let before =
+        (world.store_of(hosts[5]).writes, world.engine_of(hosts[5]).node_id(dht_hunter::base::SocketId(0)));
+    world.restart(hosts[5], config());
+    world.run(Duration::from_secs(900), |_| false);
+    assert!(world.engine_of(hosts[5]).stats().nodes_table >= 8, "it found its way back alone");
+    let after =
+        (world.store_of(hosts[5]).writes, world.engine_of(hosts[5]).node_id(dht_hunter::base::SocketId(0)));
+    assert_eq!(before, after, "the same id, and nothing written again");
+}
+
+#[test]
+fn a_stored_torrent_learns_how_many_have_it() {
+    let mut world = World::new(9, Link::default());
+    let hosts: Vec<_> = (1..=20).map(|last| world.add(addr(last), config())).collect();
+    for host in &hosts[1..] {
+        world.command(*host, Command::Bootstrap(vec![addr(1)]));
+    }
+    world.run(Duration::from_secs(30), |_| false);
+    let info = info(1);
+    for host in &hosts[3..9] {
+        let hash = world.engine_of(*host).share(info.clone());
+        world.command(*host, Command::Announce(PING, hash, 0));
+    }
+    let estimated =
+        |world: &mut World| world.store_of(hosts[0]).seen.values().any(|seen| seen.leechers.is_some());
+    assert!(world.run(Duration::from_secs(3_000), estimated), "BEP 33 by itself, some ten minutes later");
+    let leechers = world.store_of(hosts[0]).seen.values().find_map(|seen| seen.leechers).unwrap();
+    assert!((4..=8).contains(&leechers), "six announced, {leechers} estimated");
+}
+
+#[test]
+fn stop_is_acknowledged() {
+    let mut world = World::new(1, Link::default());
+    let host = world.add(addr(1), config());
+    world.command(host, Command::Stop);
+    assert!(world.run(Duration::from_secs(2), |world| world.stopped(host)));
+}
