@@ -6,4 +6,5 @@ pub mod engine;
 pub mod metadata;
 pub mod model;
 pub mod sim;
+pub mod store;
 pub mod wire;

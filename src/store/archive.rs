@@ -1,0 +1,412 @@
+//! Reading the archive, in any process, while another may write: by hash, by words, as a whole.
+
+use std::path::{Path, PathBuf};
+
+use rusqlite::{Connection, OptionalExtension, Row};
+
+use super::apply::v2_range;
+use super::category::Category;
+use super::row;
+use super::schema::{OpenError, beside, open_reader};
+use super::search::index::Searcher;
+use super::search::tokenize::{self, Indexed, Term};
+use super::search::{Entry, IndexError, Query, Sort};
+use crate::base::{Id, InfoHash, UnixTime};
+use crate::model::{FileList, TorrentFlags};
+
+/// An archive opened for reading.
+pub struct Archive {
+    conn: Connection,
+    db: PathBuf,
+}
+
+/// A torrent as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// Row id: the order of storing.
+    pub id: i64,
+    /// SHA-1, or the truncated SHA-256 of torrents that are v2 alone.
+    pub infohash: InfoHash,
+    /// SHA-256 of v2 and hybrid torrents.
+    pub v2: Option<[u8; 32]>,
+    /// As in the info dictionary; [`crate::model::torrent::display_name`] makes it fit to show.
+    pub name: Vec<u8>,
+    /// Sum of the files.
+    pub size_bytes: u64,
+    /// How many files.
+    pub file_count: u32,
+    /// `piece length`
+    pub piece_length: u64,
+    /// Guessed from the files.
+    pub category: Category,
+    /// What kind it is.
+    pub flags: TorrentFlags,
+    /// When its infohash was first heard of.
+    pub first_seen: UnixTime,
+    /// When its metadata was verified.
+    pub fetched: UnixTime,
+    /// When it was last heard of.
+    pub last_seen: UnixTime,
+    /// Estimate of seeders, if somebody scraped.
+    pub seeders: Option<u32>,
+    /// Estimate of other peers, or peers met while fetching.
+    pub leechers: Option<u32>,
+    /// The files; empty if the column is damaged.
+    pub files: FileList,
+}
+
+/// A hit is a stored torrent.
+pub type Hit = Stored;
+
+/// One page of hits.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Found {
+    /// In the order asked for.
+    pub hits: Vec<Hit>,
+    /// Hits in all.
+    pub total: u64,
+}
+
+/// What is in the archive.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Numbers {
+    /// Torrents stored.
+    pub torrents: u64,
+    /// Sum of their sizes.
+    pub content_bytes: u64,
+    /// Sum of their files.
+    pub files: u64,
+    /// Raw info dictionaries kept.
+    pub raw: u64,
+    /// Hashes that wait to be fetched.
+    pub pending: u64,
+    /// Hashes given up, evicted, refused, deleted.
+    pub known: [u64; 4],
+    /// Nodes saved for the next start.
+    pub nodes: u64,
+    /// Torrents by category, by its number.
+    pub categories: [u64; Category::ALL.len()],
+    /// When the first and the last were fetched.
+    pub fetched: Option<(UnixTime, UnixTime)>,
+    /// The database and its WAL.
+    pub database_bytes: u64,
+    /// The search index.
+    pub index_bytes: u64,
+}
+
+/// Why a question has no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ArchiveError {
+    /// SQLite could not; the log has the words.
+    Database(OpenError),
+    /// The search index could not.
+    Index(IndexError),
+    /// A file could not be read or written.
+    File,
+}
+
+impl Archive {
+    /// Opens an archive that exists; never creates or changes one.
+    pub fn open_read_only(db: &Path) -> Result<Self, OpenError> {
+        Ok(Self { conn: open_reader(db)?, db: db.to_owned() })
+    }
+
+    /// The torrent with this hash: SHA-1, or the first 20 bytes of its SHA-256.
+    pub fn torrent(&self, infohash: InfoHash) -> Result<Option<Stored>, ArchiveError> {
+        let (low, high) = v2_range(infohash.0);
+        let by_key = format!("{SELECT} WHERE infohash = ?1");
+        let by_v2 = format!("{SELECT} WHERE v2 BETWEEN ?1 AND ?2");
+        let found = self.conn.prepare_cached(&by_key)?.query_row([infohash.0], read).optional()?;
+        if found.is_some() {
+            return Ok(found);
+        }
+        Ok(self.conn.prepare_cached(&by_v2)?.query_row([low, high], read).optional()?)
+    }
+
+    /// The torrent with this SHA-256.
+    pub fn torrent_v2(&self, v2: [u8; 32]) -> Result<Option<Stored>, ArchiveError> {
+        let sql = format!("{SELECT} WHERE v2 = ?1");
+        Ok(self.conn.prepare_cached(&sql)?.query_row([v2], read).optional()?)
+    }
+
+    /// The raw info dictionary, if it was kept.
+    pub fn raw(&self, id: i64) -> Result<Option<Vec<u8>>, ArchiveError> {
+        let mut select = self.conn.prepare_cached("SELECT info FROM raw WHERE id = ?1")?;
+        Ok(select.query_row([id], |row| row.get(0)).optional()?)
+    }
+
+    /// Torrents with all of the query's words, rows that are not yet in the index included. If
+    /// there is none, the last word may also be the beginning of one.
+    pub fn search(&self, query: &Query) -> Result<Found, ArchiveError> {
+        let mut terms = tokenize::query(&query.words);
+        if terms.is_empty() && !query.words.trim().is_empty() {
+            return Ok(Found::default());
+        }
+        let found = self.search_terms(&terms, query)?;
+        if let (0, Some(Term::Word(last))) = (found.total, terms.last_mut()) {
+            let start = Term::Starts(std::mem::take(last));
+            terms.pop();
+            terms.push(start);
+            return self.search_terms(&terms, query);
+        }
+        Ok(found)
+    }
+
+    /// The row ids of all torrents with exactly all of the query's words, whatever its order and
+    /// page; none for a query that asks for nothing. What a deletion would take.
+    pub fn matching(&self, query: &Query) -> Result<Vec<i64>, ArchiveError> {
+        matching(&self.conn, &self.db, query)
+    }
+
+    /// The torrent in this row.
+    pub fn row(&self, id: i64) -> Result<Option<Stored>, ArchiveError> {
+        let sql = format!("{SELECT} WHERE id = ?1");
+        Ok(self.conn.prepare_cached(&sql)?.query_row([id], read).optional()?)
+    }
+
+    /// Every torrent in the order of storing, read in pages: nothing is held open in between.
+    pub fn export(&self) -> impl Iterator<Item = Result<Stored, ArchiveError>> + '_ {
+        let mut page = Vec::new().into_iter();
+        let mut last = 0;
+        std::iter::from_fn(move || {
+            if page.len() == 0 {
+                page = match self.after(last) {
+                    Ok(next) => next.into_iter(),
+                    Err(error) => {
+                        last = i64::MAX;
+                        return Some(Err(error));
+                    }
+                };
+            }
+            let stored: Stored = page.next()?;
+            last = stored.id;
+            Some(Ok(stored))
+        })
+    }
+
+    /// Counts and sizes. Reads the whole table.
+    pub fn stats(&self) -> Result<Numbers, ArchiveError> {
+        let mut numbers = Numbers {
+            raw: self.count("raw")?,
+            pending: self.count("pending")?,
+            nodes: self.count("nodes")?,
+            database_bytes: file_bytes(&self.db) + file_bytes(&beside(&self.db, "-wal")),
+            index_bytes: super::bounds::folder_bytes(&beside(&self.db, ".index")),
+            ..Numbers::default()
+        };
+        let sql = "SELECT category, count(*), CAST(total(size) AS INTEGER), CAST(total(files) AS INTEGER), min(fetched), max(fetched) FROM torrents GROUP BY 1";
+        let mut query = self.conn.prepare(sql)?;
+        let mut rows = query.query([])?;
+        while let Some(row) = rows.next()? {
+            let count: u64 = row.get(1)?;
+            numbers.categories[Category::from_number(row.get(0)?) as usize] += count;
+            numbers.torrents += count;
+            numbers.content_bytes = numbers.content_bytes.saturating_add(row.get(2)?);
+            numbers.files = numbers.files.saturating_add(row.get(3)?);
+            let (first, last) = (UnixTime(row.get(4)?), UnixTime(row.get(5)?));
+            let (before, after) = numbers.fetched.unwrap_or((first, last));
+            numbers.fetched = Some((before.min(first), after.max(last)));
+        }
+        let mut query = self.conn.prepare("SELECT why, count(*) FROM known GROUP BY 1")?;
+        let mut rows = query.query([])?;
+        while let Some(row) = rows.next()? {
+            if let Some(count) = numbers.known.get_mut(row.get::<_, usize>(0)?.wrapping_sub(1)) {
+                *count = row.get(1)?;
+            }
+        }
+        Ok(numbers)
+    }
+
+    pub(super) fn conn(&self) -> &Connection {
+        &self.conn
+    }
+
+    pub(super) fn db(&self) -> &Path {
+        &self.db
+    }
+
+    fn search_terms(&self, terms: &[Term], query: &Query) -> Result<Found, ArchiveError> {
+        let limit = query.limit.min(PAGE_MAX);
+        let wanted = query.offset.min(OFFSET_MAX) + limit;
+        let (page, tail) = match Searcher::open(&beside(&self.db, ".index")) {
+            Ok(searcher) => {
+                let tail = tail(&self.conn, searcher.last_indexed(), TAIL_ROWS_MAX, terms, query)?;
+                (searcher.search(terms, query, wanted).map_err(ArchiveError::Index)?, tail)
+            }
+            Err(IndexError::NotBuilt) => return Err(ArchiveError::Index(IndexError::NotBuilt)),
+            Err(IndexError::Missing | IndexError::Failed) => {
+                (Default::default(), tail(&self.conn, 0, TAIL_ROWS_MAX, terms, query)?)
+            }
+        };
+        let total = page.total + tail.len() as u64;
+        let mut hits = tail;
+        for id in page.ids {
+            hits.extend(self.row(id)?);
+        }
+        match query.sort {
+            // Those of the tail are the newest, so they stand at the beginning.
+            Sort::Relevance => {}
+            Sort::New => hits.sort_by_key(|hit| std::cmp::Reverse(hit.id)),
+            Sort::Seeders => hits.sort_by_key(|hit| std::cmp::Reverse(popularity(hit.seeders, hit.leechers))),
+            Sort::Size => hits.sort_by_key(|hit| std::cmp::Reverse(hit.size_bytes)),
+        }
+        let hits = hits.into_iter().skip(query.offset).take(limit).collect();
+        Ok(Found { hits, total })
+    }
+
+    fn after(&self, last: i64) -> Result<Vec<Stored>, ArchiveError> {
+        let mut select = self.conn.prepare_cached(&format!("{SELECT} WHERE id > ?1 ORDER BY id LIMIT ?2"))?;
+        let rows = select.query_map([last, EXPORT_ROWS], read)?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    pub(super) fn count(&self, table: &str) -> Result<u64, ArchiveError> {
+        Ok(self.conn.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0))?)
+    }
+}
+
+impl From<rusqlite::Error> for ArchiveError {
+    fn from(error: rusqlite::Error) -> Self {
+        log::error!("the archive: {error}");
+        Self::Database(super::schema::fault(&error))
+    }
+}
+
+impl From<OpenError> for ArchiveError {
+    fn from(error: OpenError) -> Self {
+        Self::Database(error)
+    }
+}
+
+/// The rows that [`Archive::matching`] speaks of.
+pub fn matching(conn: &Connection, db: &Path, query: &Query) -> Result<Vec<i64>, ArchiveError> {
+    let terms = tokenize::query(&query.words);
+    if terms.is_empty() && (!query.words.trim().is_empty() || query.size_min_bytes == 0) {
+        return Ok(Vec::new());
+    }
+    let (mut ids, last) = match Searcher::open(&beside(db, ".index")) {
+        Ok(searcher) => {
+            let ids = searcher.matching(&terms, query.size_min_bytes).map_err(ArchiveError::Index)?;
+            (ids, searcher.last_indexed())
+        }
+        Err(IndexError::Missing | IndexError::Failed | IndexError::NotBuilt) => (Vec::new(), 0),
+    };
+    ids.extend(tail(conn, last, i64::MAX, &terms, query)?.into_iter().map(|stored| stored.id));
+    Ok(ids)
+}
+
+/// What the index takes for the rows after `last`, in order, at most `rows`.
+pub fn entries_after(conn: &Connection, last: i64, rows: u32) -> rusqlite::Result<Vec<Entry>> {
+    let mut select = conn.prepare_cached(&format!("{SELECT} WHERE id > ?1 ORDER BY id LIMIT ?2"))?;
+    let mut indexed = Indexed::new();
+    let mut all = Vec::new();
+    let mut found = select.query([last, i64::from(rows)])?;
+    while let Some(row) = found.next()? {
+        all.push(entry(&mut indexed, &read(row)?));
+    }
+    Ok(all)
+}
+
+/// What the index takes for those of these rows that exist.
+pub fn entries_of(conn: &Connection, ids: &[i64]) -> rusqlite::Result<Vec<Entry>> {
+    let mut select = conn.prepare_cached(&format!("{SELECT} WHERE id = ?1"))?;
+    let mut indexed = Indexed::new();
+    let mut all = Vec::new();
+    for id in ids {
+        let stored = select.query_row([id], read).optional()?;
+        all.extend(stored.map(|stored| entry(&mut indexed, &stored)));
+    }
+    Ok(all)
+}
+
+/// Ids whose entry in the index is out of date, at most `rows`.
+pub fn stale(conn: &Connection, rows: u32) -> rusqlite::Result<Vec<i64>> {
+    conn.prepare_cached("SELECT id FROM stale LIMIT ?1")?.query_map([rows], |row| row.get(0))?.collect()
+}
+
+/// Says that the index has these right.
+pub fn unstale(conn: &mut Connection, ids: &[i64]) -> rusqlite::Result<()> {
+    let tx = conn.transaction()?;
+    for id in ids {
+        tx.prepare_cached("DELETE FROM stale WHERE id = ?1")?.execute([id])?;
+    }
+    tx.commit()
+}
+
+/// Rows after `last` that match, the newest first; the newest `rows` are looked at.
+fn tail(
+    conn: &Connection,
+    last: i64,
+    rows: i64,
+    terms: &[Term],
+    query: &Query,
+) -> Result<Vec<Stored>, ArchiveError> {
+    let mut indexed = Indexed::new();
+    let mut select = conn.prepare_cached(&format!("{SELECT} WHERE id > ?1 ORDER BY id DESC LIMIT ?2"))?;
+    let mut rows = select.query([last, rows])?;
+    let mut all = Vec::new();
+    while let Some(row) = rows.next()? {
+        let stored = read(row)?;
+        let text = indexed.text(&stored.name, &stored.files);
+        if stored.size_bytes >= query.size_min_bytes && tokenize::matches(&text, terms) {
+            all.push(stored);
+        }
+    }
+    Ok(all)
+}
+
+fn entry(indexed: &mut Indexed, stored: &Stored) -> Entry {
+    Entry {
+        id: stored.id,
+        text: indexed.text(&stored.name, &stored.files),
+        size_bytes: stored.size_bytes,
+        popularity: popularity(stored.seeders, stored.leechers),
+    }
+}
+
+fn popularity(seeders: Option<u32>, leechers: Option<u32>) -> u32 {
+    seeders.or(leechers).unwrap_or(0)
+}
+
+fn read(row: &Row<'_>) -> rusqlite::Result<Stored> {
+    let number = |index| Ok::<_, rusqlite::Error>(row.get::<_, i64>(index)?.unsigned_abs());
+    let (name, size_bytes): (Vec<u8>, u64) = (row.get(3)?, number(4)?);
+    let flags: u8 = row.get(8)?;
+    let files = row::unpack(row.get_ref(14)?.as_blob()?, &name, size_bytes).unwrap_or_default();
+    Ok(Stored {
+        id: row.get(0)?,
+        infohash: Id(row.get(1)?),
+        v2: row.get(2)?,
+        name,
+        size_bytes,
+        file_count: row.get(5)?,
+        piece_length: number(6)?,
+        category: Category::from_number(row.get(7)?),
+        flags: TorrentFlags { private: flags & 1 != 0, hybrid: flags & 2 != 0, v2_only: flags & 4 != 0 },
+        first_seen: UnixTime(number(9)?),
+        fetched: UnixTime(number(10)?),
+        last_seen: UnixTime(number(11)?),
+        seeders: row.get(12)?,
+        leechers: row.get(13)?,
+        files,
+    })
+}
+
+fn file_bytes(path: &Path) -> u64 {
+    std::fs::metadata(path).map_or(0, |meta| meta.len())
+}
+
+const SELECT: &str = "SELECT id, infohash, v2, name, size, files, piece_length, category, flags, first_seen, \
+    fetched, last_seen, seeders, leechers, file_list FROM torrents";
+
+/// Hits on one page.
+const PAGE_MAX: usize = 10_000;
+
+/// How deep pages go; each page costs the index all pages before it.
+const OFFSET_MAX: usize = 100_000;
+
+/// Rows read at once while exporting.
+const EXPORT_ROWS: i64 = 256;
+
+/// More than what is committed to the table between two commits of the index (50,000).
+const TAIL_ROWS_MAX: i64 = 60_000;

@@ -1,0 +1,310 @@
+//! The database file: opening it, its lock, its schema by numbered migrations, its pragmas.
+
+use std::ffi::OsString;
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
+
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+
+/// Why a database cannot be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OpenError {
+    /// There is no such file or folder.
+    Missing,
+    /// It, or the folder it is in, cannot be written (or read).
+    Denied,
+    /// The file is not an archive of this program: not SQLite, damaged, or another program's.
+    NotArchive,
+    /// A newer version of this program wrote it.
+    Newer {
+        /// Its schema.
+        found: u32,
+        /// The newest schema this program knows.
+        known: u32,
+    },
+    /// Another process writes to it.
+    Locked,
+    /// No space is left.
+    DiskFull,
+    /// Anything else; the log has the words.
+    Other,
+}
+
+/// Held while a process may write to a database; the lock ends with the process.
+#[derive(Debug)]
+pub struct WriterLock {
+    _file: File,
+}
+
+/// Opens for writing, creates if missing, brings the schema up to date. An existing file of an
+/// older schema is copied to `<db>.before-v<N>` first.
+pub fn open_writer(db: &Path) -> Result<(Connection, WriterLock), OpenError> {
+    let lock = lock(db)?;
+    let flags =
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut conn = Connection::open_with_flags(db, flags).map_err(|error| fault(&error))?;
+    prepare(&mut conn, db, MIGRATIONS).map_err(|error| error.log())?;
+    Ok((conn, lock))
+}
+
+/// Opens for reading only. Never creates a file, never changes one.
+pub fn open_reader(db: &Path) -> Result<Connection, OpenError> {
+    if !db.exists() {
+        return Err(OpenError::Missing);
+    }
+    let conn = match read_only(db, "mode=ro") {
+        // Left by an ended process in a folder that we may not write: nothing else writes there.
+        Err(Fault::Sql(_)) if !beside(db, "-wal").exists() => read_only(db, "immutable=1"),
+        other => other,
+    };
+    conn.map_err(|error| error.log())
+}
+
+/// The path of a file that belongs to `db`: its name with `suffix` appended.
+pub fn beside(db: &Path, suffix: &str) -> PathBuf {
+    let mut name: OsString = db.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+/// The newest schema this program knows.
+pub fn newest_version() -> u32 {
+    MIGRATIONS.len() as u32
+}
+
+/// What an SQLite error means for whoever wanted to open the file.
+pub fn fault(error: &rusqlite::Error) -> OpenError {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => OpenError::NotArchive,
+        Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => OpenError::Denied,
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => OpenError::Locked,
+        Some(ErrorCode::DiskFull) => OpenError::DiskFull,
+        _ => OpenError::Other,
+    }
+}
+
+/// Takes the lock of a database's only writer, in `<db>.lock`.
+pub fn lock(db: &Path) -> Result<WriterLock, OpenError> {
+    if db.is_dir() {
+        return Err(OpenError::NotArchive);
+    }
+    let folder = db.parent().filter(|folder| !folder.as_os_str().is_empty());
+    if folder.is_some_and(|folder| !folder.is_dir()) {
+        return Err(OpenError::Missing);
+    }
+    let open = File::options().create(true).truncate(false).write(true).open(beside(db, ".lock"));
+    let file = open.map_err(|error| match error.kind() {
+        std::io::ErrorKind::StorageFull => OpenError::DiskFull,
+        _ => OpenError::Denied,
+    })?;
+    match file.try_lock() {
+        Ok(()) => Ok(WriterLock { _file: file }),
+        Err(TryLockError::WouldBlock) => Err(OpenError::Locked),
+        Err(TryLockError::Error(error)) => {
+            log::error!("cannot lock the archive: {error}");
+            Err(OpenError::Other)
+        }
+    }
+}
+
+/// A failure inside this file: a verdict, or SQLite's words.
+enum Fault {
+    Open(OpenError),
+    Sql(rusqlite::Error),
+}
+
+impl From<rusqlite::Error> for Fault {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sql(error)
+    }
+}
+
+impl Fault {
+    fn log(self) -> OpenError {
+        match self {
+            Self::Open(error) => error,
+            Self::Sql(error) => {
+                log::error!("cannot open the archive: {error}");
+                fault(&error)
+            }
+        }
+    }
+}
+
+fn read_only(db: &Path, how: &str) -> Result<Connection, Fault> {
+    let uri = format!("file:{}?{how}", escape(db));
+    let flags =
+        OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let conn = Connection::open_with_flags(uri, flags)?;
+    conn.busy_timeout(BUSY)?;
+    if check_version(&conn)? == 0 {
+        return Err(Fault::Open(OpenError::NotArchive));
+    }
+    Ok(conn)
+}
+
+fn escape(path: &Path) -> String {
+    let text = path.to_string_lossy();
+    text.replace('%', "%25").replace('?', "%3f").replace('#', "%23")
+}
+
+fn prepare(conn: &mut Connection, db: &Path, migrations: &[&str]) -> Result<(), Fault> {
+    conn.busy_timeout(BUSY)?;
+    let version = check_version(conn)?;
+    if version == 0 {
+        conn.execute_batch(PRAGMAS_OF_A_NEW_FILE)?;
+    } else if (version as usize) < migrations.len() {
+        back_up(conn, db, version)?;
+    }
+    conn.execute_batch(PRAGMAS)?;
+    for (index, sql) in migrations.iter().enumerate().skip(version as usize) {
+        log::info!("bringing the archive to schema {} of {}", index + 1, migrations.len());
+        let tx = conn.transaction()?;
+        tx.execute_batch(sql)?;
+        tx.pragma_update(None, "application_id", APPLICATION_ID)?;
+        tx.pragma_update(None, "user_version", index as u32 + 1)?;
+        tx.commit()?;
+    }
+    Ok(())
+}
+
+/// The schema of the file, 0 if it is new.
+fn check_version(conn: &Connection) -> Result<u32, Fault> {
+    let version: u32 = conn.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let application: u32 = conn.pragma_query_value(None, "application_id", |row| row.get(0))?;
+    let tables: u32 = conn.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    let known = newest_version();
+    match (tables, application) {
+        (0, _) => Ok(0),
+        (_, APPLICATION_ID) if version > known => {
+            Err(Fault::Open(OpenError::Newer { found: version, known }))
+        }
+        (_, APPLICATION_ID) => Ok(version),
+        _ => Err(Fault::Open(OpenError::NotArchive)),
+    }
+}
+
+fn back_up(conn: &Connection, db: &Path, version: u32) -> Result<(), Fault> {
+    let copy = beside(db, &format!(".before-v{}", version + 1));
+    if copy.exists() {
+        return Ok(());
+    }
+    log::info!("copying the archive before its schema changes");
+    conn.execute("VACUUM INTO ?1", [copy.to_string_lossy().as_ref()])?;
+    Ok(())
+}
+
+/// One file a version, in order; released ones never change.
+const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_archive.sql")];
+
+/// "DhtH": tells our files from other programs' databases.
+const APPLICATION_ID: u32 = 0x4468_7448;
+
+/// How long to wait for a reader that holds up a checkpoint, or a writer that commits.
+const BUSY: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// Pages of 8 KiB: rows of a few hundred bytes fill them better (a tenth less waste than 4 KiB).
+const PRAGMAS_OF_A_NEW_FILE: &str = "PRAGMA page_size = 8192; PRAGMA auto_vacuum = INCREMENTAL;";
+
+/// 32 MiB of cache holds the inner pages of the indexes of 10 million torrents. The WAL is moved
+/// into the file every 16 MiB, and cut back to 64 MiB after a burst.
+const PRAGMAS: &str = "
+PRAGMA journal_mode = WAL;
+PRAGMA synchronous = NORMAL;
+PRAGMA foreign_keys = ON;
+PRAGMA cache_size = -32768;
+PRAGMA wal_autocheckpoint = 2048;
+PRAGMA journal_size_limit = 67108864;
+PRAGMA temp_store = MEMORY;
+";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place() -> (tempfile::TempDir, PathBuf) {
+        let dir = tempfile::tempdir().unwrap();
+        let db = dir.path().join("a.db");
+        (dir, db)
+    }
+
+    #[test]
+    fn a_new_file_has_the_newest_schema_and_the_pragmas() {
+        let (_dir, db) = place();
+        let (conn, _lock) = open_writer(&db).unwrap();
+        let pragma = |name: &str| conn.pragma_query_value(None, name, |row| row.get::<_, i64>(0)).unwrap();
+        assert_eq!(pragma("user_version"), i64::from(newest_version()));
+        assert_eq!(pragma("auto_vacuum"), 2);
+        assert_eq!(pragma("foreign_keys"), 1);
+        let mode: String = conn.pragma_query_value(None, "journal_mode", |row| row.get(0)).unwrap();
+        assert_eq!(mode, "wal");
+        assert_eq!(open_reader(&db).map(|_| ()), Ok(()));
+    }
+
+    #[test]
+    fn one_writer_at_a_time() {
+        let (_dir, db) = place();
+        let held = open_writer(&db).unwrap();
+        assert_eq!(open_writer(&db).map(|_| ()), Err(OpenError::Locked));
+        drop(held);
+        assert_eq!(open_writer(&db).map(|_| ()), Ok(()));
+    }
+
+    #[test]
+    fn what_cannot_be_opened_says_why() {
+        let (dir, db) = place();
+        assert_eq!(open_reader(&db).map(|_| ()), Err(OpenError::Missing));
+        assert!(!db.exists());
+        assert_eq!(open_writer(&dir.path().join("none/a.db")).map(|_| ()), Err(OpenError::Missing));
+        std::fs::write(&db, "this is not a database at all, it is a text of some length....").unwrap();
+        assert_eq!(open_writer(&db).map(|_| ()), Err(OpenError::NotArchive));
+        assert_eq!(open_reader(&db).map(|_| ()), Err(OpenError::NotArchive));
+        assert_eq!(open_writer(dir.path()).map(|_| ()), Err(OpenError::NotArchive));
+    }
+
+    #[test]
+    fn a_newer_or_foreign_database_is_refused_and_left_alone() {
+        let (_dir, db) = place();
+        let (conn, lock) = open_writer(&db).unwrap();
+        conn.pragma_update(None, "user_version", 99).unwrap();
+        drop((conn, lock));
+        let newer = Err(OpenError::Newer { found: 99, known: newest_version() });
+        assert_eq!(open_writer(&db).map(|_| ()), newer);
+        assert_eq!(open_reader(&db).map(|_| ()), newer);
+        let other = beside(&db, ".other");
+        Connection::open(&other).unwrap().execute_batch("CREATE TABLE t (a)").unwrap();
+        assert_eq!(open_writer(&other).map(|_| ()), Err(OpenError::NotArchive));
+    }
+
+    #[test]
+    fn a_migration_keeps_the_rows_and_a_copy_of_what_was() {
+        let (_dir, db) = place();
+        let mut conn = Connection::open(&db).unwrap();
+        prepare(&mut conn, &db, &MIGRATIONS[..1]).map_err(Fault::log).unwrap();
+        conn.execute("INSERT INTO settings VALUES ('a', 'b')", []).unwrap();
+        let next = [MIGRATIONS[0], "ALTER TABLE settings ADD COLUMN more TEXT"];
+        prepare(&mut conn, &db, &next).map_err(Fault::log).unwrap();
+        let kept: (String, Option<String>) = conn
+            .query_row("SELECT value, more FROM settings", [], |row| Ok((row.get(0)?, row.get(1)?)))
+            .unwrap();
+        assert_eq!(kept, ("b".to_owned(), None));
+        let copy = Connection::open(beside(&db, ".before-v2")).unwrap();
+        assert_eq!(copy.pragma_query_value(None, "user_version", |row| row.get::<_, u32>(0)).unwrap(), 1);
+        assert_eq!(
+            copy.query_row("SELECT count(*) FROM settings", [], |row| row.get::<_, u32>(0)).unwrap(),
+            1
+        );
+    }
+
+    #[test]
+    fn a_migration_that_fails_changes_nothing() {
+        let (_dir, db) = place();
+        let mut conn = Connection::open(&db).unwrap();
+        prepare(&mut conn, &db, &MIGRATIONS[..1]).map_err(Fault::log).unwrap();
+        let broken = [MIGRATIONS[0], "CREATE TABLE half (a); CREATE TABLE half (a)"];
+        assert!(prepare(&mut conn, &db, &broken).is_err());
+        let half = "SELECT count(*) FROM sqlite_schema WHERE name = 'half'";
+        assert_eq!(conn.query_row(half, [], |row| row.get::<_, u32>(0)).unwrap(), 0);
+        assert_eq!(conn.pragma_query_value(None, "user_version", |row| row.get::<_, u32>(0)).unwrap(), 1);
+    }
+}

@@ -1,0 +1,281 @@
+//! The tantivy index: one thread that writes, readers that map its files.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use tantivy::collector::{Count, DocSetCollector, TopDocs};
+use tantivy::directory::MmapDirectory;
+use tantivy::merge_policy::LogMergePolicy;
+use tantivy::query::doc_predicate_query::{DocPredicateQuery, FunctionPredicate};
+use tantivy::query::{AllQuery, BooleanQuery, FuzzyTermQuery, Occur, RangeQuery, TermQuery};
+use tantivy::schema::{
+    FAST, Field, IndexRecordOption, NumericOptions, Schema, TextFieldIndexing, TextOptions,
+};
+use tantivy::{
+    Index, IndexReader, IndexWriter, Order, ReloadPolicy, SegmentReader, TantivyDocument, TantivyError,
+};
+
+use super::tokenize::Term;
+use super::{Entry, IndexError, Page, Query, Sort};
+
+/// Writes the index. One per database, under the database's lock.
+pub struct Indexer {
+    fields: Fields,
+    writer: IndexWriter,
+    last: i64,
+}
+
+/// Reads the index as it was committed when this was opened.
+pub struct Searcher {
+    fields: Fields,
+    reader: IndexReader,
+    last: i64,
+}
+
+impl Indexer {
+    /// Opens the index in `dir`, or begins a new one if there is none or it cannot be read. Also
+    /// returns the id of the last row in it, 0 if it is empty.
+    pub fn open(dir: &Path) -> Result<(Self, i64), IndexError> {
+        if let Ok(index) = existing(dir) {
+            let last = last_of(&index);
+            return Ok((Self::with(index, last)?, last));
+        }
+        clear(dir)?;
+        std::fs::create_dir_all(dir).map_err(|error| failed(&error))?;
+        let directory = MmapDirectory::open(dir).map_err(|error| failed(&error))?;
+        let index = Index::create(directory, schema().0, tantivy::IndexSettings::default());
+        Ok((Self::with(index.map_err(|error| failed(&error))?, 0)?, 0))
+    }
+
+    /// Adds a row; it is found after [`Indexer::commit`].
+    pub fn add(&mut self, entry: Entry) -> Result<(), IndexError> {
+        let mut doc = TantivyDocument::new();
+        doc.add_text(self.fields.text, entry.text);
+        doc.add_u64(self.fields.id, entry.id.unsigned_abs());
+        doc.add_u64(self.fields.size, entry.size_bytes);
+        doc.add_u64(self.fields.popularity, u64::from(entry.popularity));
+        self.writer.add_document(doc).map_err(|error| failed(&error))?;
+        Ok(())
+    }
+
+    /// Removes rows that were added before. One pass over the column of ids, whatever the number.
+    pub fn remove(&mut self, mut ids: Vec<i64>) -> Result<(), IndexError> {
+        ids.sort_unstable();
+        let ids = Arc::new(ids);
+        let predicate = FunctionPredicate::from(move |segment: &SegmentReader| {
+            let column = segment.fast_fields().u64(ID)?;
+            let ids = Arc::clone(&ids);
+            Ok(move |doc| column.first(doc).is_some_and(|id| ids.binary_search(&id.cast_signed()).is_ok()))
+        });
+        let query: DocPredicateQuery = predicate.into();
+        self.writer.delete_query(Box::new(query)).map_err(|error| failed(&error))?;
+        Ok(())
+    }
+
+    /// Makes everything so far durable and found. `last` is the id up to which rows are in.
+    pub fn commit(&mut self, last: i64) -> Result<(), IndexError> {
+        let mut prepared = self.writer.prepare_commit().map_err(|error| failed(&error))?;
+        prepared.set_payload(&format!("{FORMAT}:{last}"));
+        prepared.commit().map_err(|error| failed(&error))?;
+        self.last = last;
+        Ok(())
+    }
+
+    /// The id up to which rows were in at the last commit.
+    pub fn last(&self) -> i64 {
+        self.last
+    }
+
+    /// Makes one segment of all, without the rows that were removed.
+    pub fn merge(&mut self) -> Result<(), IndexError> {
+        let segments = self.writer.index().searchable_segment_ids().map_err(|error| failed(&error))?;
+        if !segments.is_empty() {
+            self.writer.merge(&segments).wait().map_err(|error| failed(&error))?;
+        }
+        self.commit(self.last)?;
+        self.writer.garbage_collect_files().wait().map_err(|error| failed(&error))?;
+        Ok(())
+    }
+
+    /// Waits for merges that are under way; what was not committed is given up.
+    pub fn close(self) {
+        if let Err(error) = self.writer.wait_merging_threads() {
+            log::warn!("search index: {error}");
+        }
+    }
+
+    fn with(index: Index, last: i64) -> Result<Self, IndexError> {
+        let writer: IndexWriter =
+            index.writer_with_num_threads(1, MEMORY_BYTES).map_err(|error| failed(&error))?;
+        let mut policy = LogMergePolicy::default();
+        policy.set_del_docs_ratio_before_merge(REMOVED_RATIO);
+        writer.set_merge_policy(Box::new(policy));
+        Ok(Self { fields: schema().1, writer, last })
+    }
+}
+
+impl Searcher {
+    /// Opens the index in `dir` as it is now.
+    pub fn open(dir: &Path) -> Result<Self, IndexError> {
+        if !dir.join("meta.json").is_file() {
+            return Err(IndexError::Missing);
+        }
+        let index = existing(dir)?;
+        let last = last_of(&index);
+        let reader = index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into();
+        Ok(Self { fields: schema().1, reader: reader.map_err(|error: TantivyError| failed(&error))?, last })
+    }
+
+    /// The id up to which rows are in.
+    pub fn last_indexed(&self) -> i64 {
+        self.last
+    }
+
+    /// The first `limit` hits from the very first on, in the order that `query` asks for.
+    pub fn search(&self, terms: &[Term], query: &Query, limit: usize) -> Result<Page, IndexError> {
+        let wanted = self.query(terms, query.size_min_bytes);
+        let searcher = self.reader.searcher();
+        let top = TopDocs::with_limit(limit.max(1));
+        let (docs, total) = match query.sort {
+            Sort::Relevance => {
+                let found = searcher.search(&wanted, &(top.order_by_score(), Count));
+                let (hits, total) = found.map_err(|error| failed(&error))?;
+                (hits.into_iter().map(|(_, doc)| doc).collect::<Vec<_>>(), total)
+            }
+            Sort::Seeders | Sort::Size | Sort::New => {
+                let by = match query.sort {
+                    Sort::Seeders => POPULARITY,
+                    Sort::Size => SIZE,
+                    Sort::New | Sort::Relevance => ID,
+                };
+                let found = searcher.search(&wanted, &(top.order_by_u64_field(by, Order::Desc), Count));
+                let (hits, total) = found.map_err(|error| failed(&error))?;
+                (hits.into_iter().map(|(_, doc)| doc).collect(), total)
+            }
+        };
+        let mut ids = Vec::with_capacity(docs.len());
+        for doc in docs.into_iter().take(limit) {
+            let segment = searcher.segment_reader(doc.segment_ord);
+            let column = segment.fast_fields().u64(ID).map_err(|error| failed(&error))?;
+            ids.extend(column.first(doc.doc_id).map(u64::cast_signed));
+        }
+        Ok(Page { ids, total: total as u64 })
+    }
+
+    /// The ids of all rows in the index, in no order: for checks.
+    pub fn every_id(&self) -> Result<Vec<i64>, IndexError> {
+        let searcher = self.reader.searcher();
+        let mut ids = Vec::with_capacity(usize::try_from(searcher.num_docs()).unwrap_or(0));
+        for segment in searcher.segment_readers() {
+            let column = segment.fast_fields().u64(ID).map_err(|error| failed(&error))?;
+            ids.extend(segment.doc_ids_alive().filter_map(|doc| column.first(doc)).map(u64::cast_signed));
+        }
+        Ok(ids)
+    }
+
+    /// The ids of all rows that match, in no order.
+    pub fn matching(&self, terms: &[Term], size_min_bytes: u64) -> Result<Vec<i64>, IndexError> {
+        let searcher = self.reader.searcher();
+        let wanted = self.query(terms, size_min_bytes);
+        let docs = searcher.search(&wanted, &DocSetCollector).map_err(|error| failed(&error))?;
+        let mut ids = Vec::with_capacity(docs.len());
+        for doc in docs {
+            let column = searcher.segment_reader(doc.segment_ord).fast_fields().u64(ID);
+            ids.extend(column.map_err(|error| failed(&error))?.first(doc.doc_id).map(u64::cast_signed));
+        }
+        Ok(ids)
+    }
+
+    fn query(&self, terms: &[Term], size_min_bytes: u64) -> BooleanQuery {
+        let mut parts: Vec<(Occur, Box<dyn tantivy::query::Query>)> = Vec::new();
+        for term in terms {
+            let part: Box<dyn tantivy::query::Query> = match term {
+                Term::Word(word) => {
+                    let term = tantivy::Term::from_field_text(self.fields.text, word);
+                    Box::new(TermQuery::new(term, IndexRecordOption::WithFreqs))
+                }
+                Term::Starts(start) => {
+                    let term = tantivy::Term::from_field_text(self.fields.text, start);
+                    Box::new(FuzzyTermQuery::new_prefix(term, 0, true))
+                }
+            };
+            parts.push((Occur::Must, part));
+        }
+        if parts.is_empty() {
+            parts.push((Occur::Must, Box::new(AllQuery)));
+        }
+        if size_min_bytes > 0 {
+            let from = tantivy::Term::from_field_u64(self.fields.size, size_min_bytes);
+            let range = RangeQuery::new(std::ops::Bound::Included(from), std::ops::Bound::Unbounded);
+            parts.push((Occur::Must, Box::new(range)));
+        }
+        BooleanQuery::new(parts)
+    }
+}
+
+/// Removes an index.
+pub fn clear(dir: &Path) -> Result<(), IndexError> {
+    match std::fs::remove_dir_all(dir) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(failed(&error)),
+        _ => Ok(()),
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Fields {
+    text: Field,
+    id: Field,
+    size: Field,
+    popularity: Field,
+}
+
+fn schema() -> (Schema, Fields) {
+    let mut builder = Schema::builder();
+    let words = TextFieldIndexing::default()
+        .set_tokenizer("whitespace")
+        .set_index_option(IndexRecordOption::WithFreqs)
+        .set_fieldnorms(true);
+    let number = NumericOptions::default() | FAST;
+    let fields = Fields {
+        text: builder.add_text_field("text", TextOptions::default().set_indexing_options(words)),
+        id: builder.add_u64_field(ID, number.clone()),
+        size: builder.add_u64_field(SIZE, number.clone()),
+        popularity: builder.add_u64_field(POPULARITY, number),
+    };
+    (builder.build(), fields)
+}
+
+/// An index of this very format.
+fn existing(dir: &Path) -> Result<Index, IndexError> {
+    let index = Index::open_in_dir(dir).map_err(|_| IndexError::Failed)?;
+    let payload = payload_of(&index);
+    let fits = index.schema() == schema().0 && payload.is_none_or(|payload| payload.starts_with(FORMAT));
+    if fits { Ok(index) } else { Err(IndexError::Failed) }
+}
+
+fn payload_of(index: &Index) -> Option<String> {
+    index.load_metas().ok()?.payload
+}
+
+fn last_of(index: &Index) -> i64 {
+    payload_of(index).and_then(|payload| payload.split_once(':')?.1.parse().ok()).unwrap_or(0)
+}
+
+fn failed(error: &dyn std::fmt::Display) -> IndexError {
+    log::error!("search index: {error}");
+    IndexError::Failed
+}
+
+const ID: &str = "id";
+const SIZE: &str = "size";
+const POPULARITY: &str = "popularity";
+
+/// Stands before the id in the commit's payload. To be changed with the schema or the way names
+/// are split; an index with another is made anew.
+const FORMAT: &str = "1";
+
+/// A segment with this share of removed rows is written anew, so that eviction frees space.
+const REMOVED_RATIO: f32 = 0.2;
+
+/// The least that tantivy takes; a segment of some ten thousand torrents.
+const MEMORY_BYTES: usize = 15_000_000;

@@ -1,0 +1,68 @@
+//! Search over names and file paths: derived from the table, never the truth. The index holds
+//! words, size, popularity and the row's id; everything shown comes from the row.
+
+#[cfg_attr(not(feature = "search"), path = "no_index.rs")]
+pub mod index;
+pub mod tokenize;
+
+/// What somebody searches for: torrents with all of these words.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Query {
+    /// Split like names are; none at all means every torrent.
+    pub words: String,
+    /// No smaller torrents.
+    pub size_min_bytes: u64,
+    /// In which order.
+    pub sort: Sort,
+    /// How many to leave out at the beginning.
+    pub offset: usize,
+    /// How many at most.
+    pub limit: usize,
+}
+
+/// The order of hits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Sort {
+    /// Matches in names and short lists first.
+    #[default]
+    Relevance,
+    /// Most seeders first; where nobody scraped, most peers.
+    Seeders,
+    /// Largest first.
+    Size,
+    /// Stored last, first.
+    New,
+}
+
+/// What the index knows of one torrent.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// Row id in table `torrents`.
+    pub id: i64,
+    /// From [`tokenize::Indexed`].
+    pub text: String,
+    /// Sum of the files.
+    pub size_bytes: u64,
+    /// Seeders, or peers where nobody scraped.
+    pub popularity: u32,
+}
+
+/// Ids of one page, and how many there are in all.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Page {
+    /// Row ids in order.
+    pub ids: Vec<i64>,
+    /// Hits in all.
+    pub total: u64,
+}
+
+/// Why the index could not do it; the log has the words. The archive is whole all the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IndexError {
+    /// There is no index yet.
+    Missing,
+    /// It is damaged, or there is no space.
+    Failed,
+    /// This program was built without the feature `search`.
+    NotBuilt,
+}

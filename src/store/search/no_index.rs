@@ -1,0 +1,81 @@
+//! Stands in for the index where the program is built without it.
+
+use std::path::Path;
+
+use super::tokenize::Term;
+use super::{Entry, IndexError, Page, Query};
+
+/// Never made.
+pub enum Indexer {}
+
+/// Never made.
+pub enum Searcher {}
+
+impl Indexer {
+    /// Always [`IndexError::NotBuilt`].
+    pub fn open(_dir: &Path) -> Result<(Self, i64), IndexError> {
+        Err(IndexError::NotBuilt)
+    }
+
+    /// Unreachable.
+    pub fn add(&mut self, _entry: Entry) -> Result<(), IndexError> {
+        match *self {}
+    }
+
+    /// Unreachable.
+    pub fn remove(&mut self, _ids: Vec<i64>) -> Result<(), IndexError> {
+        match *self {}
+    }
+
+    /// Unreachable.
+    pub fn commit(&mut self, _last: i64) -> Result<(), IndexError> {
+        match *self {}
+    }
+
+    /// Unreachable.
+    pub fn last(&self) -> i64 {
+        match *self {}
+    }
+
+    /// Unreachable.
+    pub fn merge(&mut self) -> Result<(), IndexError> {
+        match *self {}
+    }
+
+    /// Unreachable.
+    pub fn close(self) {
+        match self {}
+    }
+}
+
+impl Searcher {
+    /// Always [`IndexError::NotBuilt`].
+    pub fn open(_dir: &Path) -> Result<Self, IndexError> {
+        Err(IndexError::NotBuilt)
+    }
+
+    /// Unreachable.
+    pub fn last_indexed(&self) -> i64 {
+        match *self {}
+    }
+
+    /// Unreachable.
+    pub fn search(&self, _terms: &[Term], _query: &Query, _limit: usize) -> Result<Page, IndexError> {
+        match *self {}
+    }
+
+    /// Unreachable.
+    pub fn matching(&self, _terms: &[Term], _size_min_bytes: u64) -> Result<Vec<i64>, IndexError> {
+        match *self {}
+    }
+
+    /// Unreachable.
+    pub fn every_id(&self) -> Result<Vec<i64>, IndexError> {
+        match *self {}
+    }
+}
+
+/// There is nothing to remove.
+pub fn clear(_dir: &Path) -> Result<(), IndexError> {
+    Ok(())
+}

@@ -1,0 +1,402 @@
+//! The writer thread: batches into transactions, what is committed into the index, and upkeep.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use rusqlite::{Connection, ErrorCode};
+
+use super::apply::Apply;
+use super::bounds::{Sweeper, evict, used_bytes};
+use super::schema::{WriterLock, beside};
+use super::search::Entry;
+use super::search::index::Indexer;
+use super::{Shared, StoreConfig, archive, weight};
+use crate::base::UnixTime;
+use crate::model::archive::StoreFault;
+use crate::model::{StoreOp, StoreResult};
+
+/// The way back to the engine.
+pub struct Notice {
+    pub results: SyncSender<StoreResult>,
+    pub shared: Arc<Shared>,
+    pub wake: Box<dyn Fn() + Send>,
+}
+
+/// Owns the connection that writes.
+pub struct Writer {
+    conn: Connection,
+    config: StoreConfig,
+    apply: Apply,
+    feed: Feed,
+    sweeper: Sweeper,
+    batch: Batch,
+    disk_low: bool,
+    tick_at: Instant,
+    _lock: WriterLock,
+}
+
+/// What the open transaction holds.
+#[derive(Default)]
+struct Batch {
+    ops: u32,
+    bytes: u64,
+    since: Option<Instant>,
+    fresh: Vec<Entry>,
+}
+
+/// The index as the writer feeds it.
+struct Feed {
+    indexer: Option<Indexer>,
+    /// Rows up to this id were handed to the index.
+    added: i64,
+    /// Rows after `added` may be in the table already.
+    behind: bool,
+    /// Documents handed over since the last commit.
+    open: u32,
+    commit_at: Instant,
+}
+
+impl Writer {
+    /// Ready to run. A search index that cannot be opened is no reason not to.
+    pub fn new(conn: Connection, lock: WriterLock, config: StoreConfig) -> rusqlite::Result<Self> {
+        conn.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
+        let apply = Apply::new(&conn, config.keep_info, config.search)?;
+        let feed = Feed::open(&conn, &config)?;
+        let now = Instant::now();
+        Ok(Self {
+            conn,
+            config,
+            apply,
+            feed,
+            sweeper: Sweeper::default(),
+            batch: Batch::default(),
+            disk_low: false,
+            tick_at: now,
+            _lock: lock,
+        })
+    }
+
+    /// Works until the other side is gone or says [`StoreOp::Shutdown`].
+    pub fn run(mut self, ops: &Receiver<StoreOp>, notice: &Notice) {
+        loop {
+            match self.next(ops) {
+                Next::Op(StoreOp::Shutdown) | Next::Gone => break,
+                Next::Op(op) => self.take(&op, notice),
+                Next::Nothing => {}
+            }
+            if self.batch_is_due() {
+                self.commit(notice);
+            }
+            self.upkeep(notice);
+        }
+        self.commit(notice);
+        self.feed_index(CLOSING_ROWS);
+        self.commit_index();
+        // Merges under way are abandoned, not waited for: they may take long, and cost nothing.
+        self.feed.indexer = None;
+        let _ = self.conn.execute_batch("PRAGMA wal_checkpoint(TRUNCATE); PRAGMA optimize;");
+        drop(self);
+        notice.say(StoreResult::Closed);
+    }
+
+    /// The next operation. With a batch open the queue is looked at every few milliseconds
+    /// instead of waiting in it, so that the engine's thread need not wake this one each time.
+    fn next(&mut self, ops: &Receiver<StoreOp>) -> Next {
+        match ops.try_recv() {
+            Ok(op) => return Next::Op(op),
+            Err(TryRecvError::Disconnected) => return Next::Gone,
+            Err(TryRecvError::Empty) => {}
+        }
+        if self.batch.since.is_some() {
+            std::thread::sleep(NAP.min(Duration::from_millis(self.config.commit_ms)));
+            return Next::Nothing;
+        }
+        if self.feed_index(CATCH_UP_ROWS) {
+            return Next::Nothing;
+        }
+        match ops.recv_timeout(self.tick_at.saturating_duration_since(Instant::now())) {
+            Ok(op) => Next::Op(op),
+            Err(RecvTimeoutError::Timeout) => Next::Nothing,
+            Err(RecvTimeoutError::Disconnected) => Next::Gone,
+        }
+    }
+
+    fn take(&mut self, op: &StoreOp, notice: &Notice) {
+        self.batch.ops += 1;
+        self.batch.bytes += weight(op);
+        let done = self.begin().and_then(|()| self.apply.apply(&self.conn, op, unix_now()));
+        match done {
+            Ok(entry) => self.batch.fresh.extend(entry),
+            Err(error) => self.lose(&error, notice),
+        }
+    }
+
+    fn begin(&mut self) -> rusqlite::Result<()> {
+        if self.batch.since.is_none() {
+            self.conn.execute_batch("BEGIN IMMEDIATE")?;
+            self.batch.since = Some(Instant::now());
+        }
+        Ok(())
+    }
+
+    fn batch_is_due(&self) -> bool {
+        let Some(since) = self.batch.since else { return false };
+        self.batch.ops >= self.config.commit_rows
+            || self.batch.bytes >= BATCH_BYTES_MAX
+            || since.elapsed() >= Duration::from_millis(self.config.commit_ms)
+    }
+
+    fn commit(&mut self, notice: &Notice) {
+        if self.batch.since.is_none() {
+            return;
+        }
+        if let Err(error) = self.conn.execute_batch("COMMIT") {
+            return self.lose(&error, notice);
+        }
+        let batch = std::mem::take(&mut self.batch);
+        self.hand_to_index(batch.fresh);
+        notice.shared.bytes.fetch_sub(batch.bytes, Ordering::Relaxed);
+        notice.say(StoreResult::Committed(batch.ops));
+    }
+
+    /// Undoes the batch and says so; the next one begins afresh.
+    fn lose(&mut self, error: &rusqlite::Error, notice: &Notice) {
+        // Whoever handed them over says what that means.
+        log::debug!("{} operations on the archive were lost: {error}", self.batch.ops);
+        if !self.conn.is_autocommit() {
+            let _ = self.conn.execute_batch("ROLLBACK");
+        }
+        if let Err(error) = self.apply.undone(&self.conn) {
+            log::error!("cannot read the archive: {error}");
+        }
+        let batch = std::mem::take(&mut self.batch);
+        notice.shared.bytes.fetch_sub(batch.bytes, Ordering::Relaxed);
+        notice.say(StoreResult::Failed(batch.ops, store_fault(error)));
+    }
+
+    /// Rows that were just committed, unless earlier ones are still missing in the index: then
+    /// they come in their turn, from the table.
+    fn hand_to_index(&mut self, fresh: Vec<Entry>) {
+        if self.feed.behind {
+            // Faster than rows come in, or it would never catch up under load.
+            self.feed_index(2 * fresh.len() as u32 + CATCH_UP_ROWS);
+        } else {
+            fresh.into_iter().for_each(|entry| self.add(entry));
+        }
+    }
+
+    fn add(&mut self, entry: Entry) {
+        let id = entry.id;
+        let Some(indexer) = &mut self.feed.indexer else { return };
+        match indexer.add(entry) {
+            Ok(()) => {
+                self.feed.added = id;
+                self.feed.open += 1;
+            }
+            Err(_) => self.give_index_up(),
+        }
+    }
+
+    /// Without an index the archive goes on; what is missing is made up for later.
+    fn give_index_up(&mut self) {
+        log::error!("the search index cannot be written for now; it will catch up");
+        self.feed.indexer = None;
+        self.feed.commit_at = Instant::now() + INDEX_RETRY;
+    }
+
+    /// After trouble, such as a full disk, begins again where the index was committed last.
+    fn reopen_index(&mut self) {
+        self.feed.commit_at = Instant::now() + INDEX_RETRY;
+        match Feed::open(&self.conn, &self.config) {
+            Ok(feed) if feed.indexer.is_some() => self.feed = feed,
+            Ok(_) => {}
+            Err(error) => log::error!("cannot read the archive: {error}"),
+        }
+    }
+
+    /// Brings the index closer to the table by at most `rows`; true if it is still behind.
+    fn feed_index(&mut self, rows: u32) -> bool {
+        if self.feed.indexer.is_none() || !self.feed.behind {
+            return false;
+        }
+        match archive::entries_after(&self.conn, self.feed.added, rows) {
+            Ok(entries) => {
+                self.feed.behind = entries.len() == rows as usize;
+                entries.into_iter().for_each(|entry| self.add(entry));
+            }
+            Err(error) => {
+                log::error!("cannot read the archive: {error}");
+                self.give_index_up();
+            }
+        }
+        self.feed.behind && self.feed.indexer.is_some()
+    }
+
+    /// Commits the index, rows that changed or went included.
+    fn commit_index(&mut self) {
+        self.feed.commit_at = Instant::now() + INDEX_COMMIT;
+        let stale = match archive::stale(&self.conn, STALE_ROWS) {
+            Ok(stale) => stale,
+            Err(error) => return log::error!("cannot read the archive: {error}"),
+        };
+        let Some(indexer) = &mut self.feed.indexer else { return };
+        if self.feed.open == 0 && stale.is_empty() {
+            return;
+        }
+        let done = refresh(&self.conn, indexer, &stale, self.feed.added)
+            .and_then(|()| indexer.commit(self.feed.added));
+        if done.is_err() {
+            return self.give_index_up();
+        }
+        self.feed.open = 0;
+        if let Err(error) = archive::unstale(&mut self.conn, &stale) {
+            log::error!("cannot write the archive: {error}");
+        }
+    }
+
+    /// Once a second, between batches.
+    fn upkeep(&mut self, notice: &Notice) {
+        let now = Instant::now();
+        if self.batch.since.is_some() || now < self.tick_at && self.feed.open < INDEX_COMMIT_DOCS {
+            return;
+        }
+        if now >= self.feed.commit_at || self.feed.open >= INDEX_COMMIT_DOCS {
+            match self.feed.indexer {
+                Some(_) => self.commit_index(),
+                None if self.config.search && cfg!(feature = "search") => self.reopen_index(),
+                None => {}
+            }
+        }
+        if now < self.tick_at {
+            return;
+        }
+        self.tick_at = now + TICK;
+        self.watch_free_space(notice);
+        if let Err(error) = self.keep_bounds() {
+            log::warn!("upkeep of the archive: {error}");
+        }
+    }
+
+    fn watch_free_space(&mut self, notice: &Notice) {
+        let Some(min) = self.config.disk_free_min else { return };
+        let Some(free) = (self.config.free_bytes)(&self.config.db) else { return };
+        // Some more must be free before it counts as enough, or it would go to and fro.
+        let low = if self.disk_low { free < min + min / 16 } else { free < min };
+        if low != self.disk_low {
+            self.disk_low = low;
+            notice.say(StoreResult::DiskLow(low));
+        }
+    }
+
+    fn keep_bounds(&mut self) -> rusqlite::Result<()> {
+        let now = unix_now();
+        let tx = self.conn.transaction()?;
+        self.sweeper.step(&tx, now)?;
+        tx.commit()?;
+        let Some(max) = self.config.disk_max else { return Ok(()) };
+        if used_bytes(&self.conn, &self.config.db)? <= max {
+            return Ok(());
+        }
+        let count: u32 = self.conn.query_row("SELECT count(*) FROM torrents", [], |row| row.get(0))?;
+        let tx = self.conn.transaction()?;
+        let gone = evict(&tx, (count / 100).clamp(EVICT_MIN, EVICT_MAX), now)?;
+        tx.commit()?;
+        if gone == 0 {
+            return Ok(());
+        }
+        log::info!("{gone} torrents made room in the archive");
+        self.conn.execute_batch("PRAGMA incremental_vacuum(4096); PRAGMA wal_checkpoint(TRUNCATE);")
+    }
+}
+
+impl Feed {
+    fn open(conn: &Connection, config: &StoreConfig) -> rusqlite::Result<Self> {
+        let opened = if config.search { Indexer::open(&beside(&config.db, ".index")).ok() } else { None };
+        let (indexer, added) = opened.map_or((None, 0), |(indexer, last)| (Some(indexer), last));
+        let behind = !archive::entries_after(conn, added, 1)?.is_empty();
+        Ok(Self { indexer, added, behind, open: 0, commit_at: Instant::now() + INDEX_COMMIT })
+    }
+}
+
+impl Notice {
+    /// Tells the engine, and wakes it unless it was already. Waits if it does not listen.
+    pub fn say(&self, result: StoreResult) {
+        if self.results.send(result).is_ok() && !self.shared.woken.swap(true, Ordering::SeqCst) {
+            (self.wake)();
+        }
+    }
+}
+
+enum Next {
+    Op(StoreOp),
+    Nothing,
+    Gone,
+}
+
+/// Takes stale rows out of the index, and those that still exist back in.
+pub fn refresh(
+    conn: &Connection,
+    indexer: &mut Indexer,
+    stale: &[i64],
+    added: i64,
+) -> Result<(), super::IndexError> {
+    if stale.is_empty() {
+        return Ok(());
+    }
+    indexer.remove(stale.to_vec())?;
+    let entries = archive::entries_of(conn, stale).map_err(|error| {
+        log::error!("cannot read the archive: {error}");
+        super::IndexError::Failed
+    })?;
+    entries.into_iter().filter(|entry| entry.id <= added).try_for_each(|entry| indexer.add(entry))
+}
+
+/// The wall clock, for what is dated in the archive.
+pub fn unix_now() -> UnixTime {
+    UnixTime(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()))
+}
+
+fn store_fault(error: &rusqlite::Error) -> StoreFault {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => StoreFault::DiskFull,
+        Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::CannotOpen) => {
+            StoreFault::ReadOnly
+        }
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => StoreFault::Corrupt,
+        _ => StoreFault::Other,
+    }
+}
+
+/// Every statement of this room, twice over.
+const STATEMENTS_MAX: usize = 64;
+
+/// How long the queue is left alone while a batch is open; far below the time to commit.
+const NAP: Duration = Duration::from_millis(4);
+
+/// A batch of large torrents is committed early: it is held in memory until then.
+const BATCH_BYTES_MAX: u64 = 16 << 20;
+
+/// How often the index is committed, by time and by documents.
+const INDEX_COMMIT: Duration = Duration::from_secs(10);
+const INDEX_COMMIT_DOCS: u32 = 50_000;
+
+/// How long an index that could not be written is left alone.
+const INDEX_RETRY: Duration = Duration::from_secs(60);
+
+/// Rows indexed at a time while catching up: some 20 ms.
+const CATCH_UP_ROWS: u32 = 500;
+
+/// Rows indexed before closing: what came in since the last commit, not years of arrears.
+const CLOSING_ROWS: u32 = 5_000;
+
+/// Changed rows indexed anew with one commit.
+const STALE_ROWS: u32 = 5_000;
+
+/// How often upkeep comes.
+const TICK: Duration = Duration::from_secs(1);
+
+/// Torrents that make room in one go: a hundredth of all, within these.
+const EVICT_MIN: u32 = 100;
+const EVICT_MAX: u32 = 2_000;
