@@ -5,6 +5,7 @@ pub mod dht;
 pub mod engine;
 pub mod metadata;
 pub mod model;
+pub mod reactor;
 pub mod sim;
 pub mod store;
 pub mod wire;

@@ -1,0 +1,28 @@
+//! The engine as what the reactor drives.
+
+use super::Drive;
+use crate::base::{Instant, SendQueue, UnixTime};
+use crate::engine::Engine;
+use crate::engine::io::{Input, LinkId, Output};
+
+impl Drive for Engine {
+    fn handle(&mut self, now: Instant, unix: UnixTime, input: Input<'_>, reply: &mut [u8]) -> usize {
+        Self::handle(self, now, unix, input, reply)
+    }
+
+    fn poll(&mut self, now: Instant, unix: UnixTime, scratch: &mut [u8]) -> Output {
+        Self::poll(self, now, unix, scratch)
+    }
+
+    fn send_queue(&mut self, link: LinkId) -> Option<&mut SendQueue> {
+        Self::send_queue(self, link)
+    }
+
+    fn wants_read(&self, link: LinkId) -> bool {
+        Self::wants_read(self, link)
+    }
+
+    fn read_allowance(&mut self, now: Instant, wanted: usize) -> usize {
+        Self::read_allowance(self, now, wanted)
+    }
+}

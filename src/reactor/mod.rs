@@ -1,0 +1,76 @@
+//! The driver with sockets: it turns readiness, datagrams, bytes and time into the engine's
+//! inputs, and the engine's outputs into system calls. One thread, one poll.
+//!
+//! It knows no protocol. [`start::listen`] opens the sockets, [`Reactor::new`] joins them with an
+//! engine and an archive, [`Reactor::run`] turns until the engine has stopped. Everything impure
+//! comes through [`net::Net`], so that tests can hand in faults and time.
+
+pub mod clock;
+mod drive;
+pub mod handle;
+mod links;
+pub mod net;
+pub mod resolve;
+pub mod start;
+pub mod sys;
+pub mod system;
+mod turn;
+
+#[cfg(test)]
+mod fake;
+
+pub use clock::Clock;
+pub use handle::{Handle, Wake};
+pub use start::{Listen, Listening, ReactorConfig, StartError, listen};
+pub use turn::{Exit, Gauges, Reactor, STOP_WITHIN};
+
+use crate::base::{Instant, SendQueue, UnixTime};
+use crate::engine::io::{Answer, CommandId, Event, Input, LinkId, Output};
+use crate::model::archive::{StoreOp, StoreResult};
+
+/// What the reactor drives: the engine, or a script in its place.
+pub trait Drive {
+    /// Takes one input. The direct reply to a datagram is written into `reply`: its length, else 0.
+    fn handle(&mut self, now: Instant, unix: UnixTime, input: Input<'_>, reply: &mut [u8]) -> usize;
+
+    /// The next thing to do. To be called until it is `Idle` or `Stopped`; the bytes of a datagram
+    /// are in `scratch`.
+    fn poll(&mut self, now: Instant, unix: UnixTime, scratch: &mut [u8]) -> Output;
+
+    /// What waits to be written to a link; `None` if the engine does not know the link.
+    fn send_queue(&mut self, link: LinkId) -> Option<&mut SendQueue>;
+
+    /// False: the link is not to be read for now.
+    fn wants_read(&self, link: LinkId) -> bool;
+
+    /// How many of `wanted` bytes may be read from streams now; 0: none. Only a look: what was read
+    /// is charged when it is handed in with `Input::Received`.
+    fn read_allowance(&mut self, now: Instant, wanted: usize) -> usize;
+}
+
+/// The writer thread, or a model of it.
+pub trait Archive {
+    /// Hands over one operation; gives it back if there is no room for it now.
+    fn submit(&mut self, op: StoreOp) -> Result<(), StoreOp>;
+
+    /// The next answer, if there is one. Whoever answers calls the [`Wake`] it was given.
+    fn poll(&mut self) -> Option<StoreResult>;
+}
+
+/// Who looks on. Called on the reactor's thread, so every method must return at once.
+pub trait Observer<E> {
+    /// A command's answer.
+    fn on_answer(&mut self, _command: CommandId, _answer: Answer) {}
+
+    /// Something happened.
+    fn on_event(&mut self, _event: Event) {}
+
+    /// At most ten times a second, and at least once a second: what there is to count.
+    fn on_gauges(&mut self, _engine: &mut E, _gauges: &Gauges) {}
+
+    /// SIGHUP: what is configured is to be read again (by another thread).
+    fn on_reload(&mut self) {}
+}
+
+/// Nobody looks on.
+impl<E> Observer<E> for () {}

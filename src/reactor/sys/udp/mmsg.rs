@@ -1,0 +1,273 @@
+//! `recvmmsg` and `sendmmsg` (Linux), with the local address in `IP_PKTINFO`.
+
+use std::io;
+use std::mem::{size_of, zeroed};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::os::fd::AsRawFd;
+use std::ptr;
+
+use mio::net::UdpSocket;
+use socket2::Socket;
+
+use super::super::set_option;
+use super::{BATCH_MAX, DATAGRAM_MAX, Outgoing, Received};
+
+/// Buffers for a batch, and what is known of the datagrams in them.
+pub(super) struct Recv {
+    buffers: Box<[u8]>,
+    arrived: Vec<Arrived>,
+}
+
+#[derive(Clone, Copy)]
+struct Arrived {
+    remote: SocketAddr,
+    local: Option<IpAddr>,
+    len: usize,
+    truncated: bool,
+}
+
+impl Recv {
+    pub(super) fn new(batch: usize) -> Self {
+        let buffers = vec![0; batch * DATAGRAM_MAX].into_boxed_slice();
+        Self { buffers, arrived: Vec::with_capacity(batch) }
+    }
+
+    pub(super) fn capacity(&self) -> usize {
+        self.buffers.len() / DATAGRAM_MAX
+    }
+
+    pub(super) fn recv(&mut self, socket: &UdpSocket) -> io::Result<usize> {
+        self.arrived.clear();
+        let count = self.capacity();
+        let mut names = [EMPTY_NAME; BATCH_MAX];
+        let mut controls = [Control::EMPTY; BATCH_MAX];
+        let mut iovecs = [EMPTY_IOVEC; BATCH_MAX];
+        let mut headers = [EMPTY_HEADER; BATCH_MAX];
+        for (index, buffer) in self.buffers.chunks_exact_mut(DATAGRAM_MAX).enumerate() {
+            iovecs[index] = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: DATAGRAM_MAX };
+            let header = &mut headers[index].msg_hdr;
+            header.msg_name = (&raw mut names[index]).cast();
+            header.msg_namelen = size_of::<libc::sockaddr_in6>() as libc::socklen_t;
+            header.msg_iov = &raw mut iovecs[index];
+            header.msg_iovlen = 1;
+            header.msg_control = (&raw mut controls[index]).cast();
+            header.msg_controllen = size_of::<Control>() as _;
+        }
+        let arrived = match socket.try_io(|| recvmmsg(socket, &mut headers[..count])) {
+            Ok(arrived) => arrived,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(0),
+            Err(error) => return Err(error),
+        };
+        for (header, name) in headers[..arrived].iter().zip(&names) {
+            self.arrived.push(Arrived {
+                remote: address_of(name, header.msg_hdr.msg_namelen),
+                local: local_of(&header.msg_hdr),
+                len: (header.msg_len as usize).min(DATAGRAM_MAX),
+                truncated: header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0,
+            });
+        }
+        Ok(arrived)
+    }
+
+    pub(super) fn message(&self, index: usize) -> Received<'_> {
+        let Arrived { remote, local, len, truncated } = self.arrived[index];
+        let data = &self.buffers[index * DATAGRAM_MAX..][..len];
+        Received { data, remote, local, truncated }
+    }
+}
+
+/// Sends the datagrams of `outgoing`, each from its [`DATAGRAM_MAX`] bytes of `buffers`: how many
+/// of them, from the front. An error is about the first.
+pub(super) fn send(socket: &UdpSocket, outgoing: &[Outgoing], buffers: &[u8]) -> io::Result<usize> {
+    let mut names = [EMPTY_NAME; BATCH_MAX];
+    let mut controls = [Control::EMPTY; BATCH_MAX];
+    let mut iovecs = [EMPTY_IOVEC; BATCH_MAX];
+    let mut headers = [EMPTY_HEADER; BATCH_MAX];
+    let count = outgoing.len().min(BATCH_MAX);
+    for (index, (out, buffer)) in outgoing.iter().zip(buffers.chunks(DATAGRAM_MAX)).take(count).enumerate() {
+        let data = &buffer[..out.len];
+        // The kernel only reads what a sending iovec points to; the type has no const form.
+        iovecs[index] = libc::iovec { iov_base: data.as_ptr().cast_mut().cast(), iov_len: data.len() };
+        let header = &mut headers[index].msg_hdr;
+        header.msg_name = (&raw mut names[index]).cast();
+        header.msg_namelen = write_name(&mut names[index], out.remote);
+        header.msg_iov = &raw mut iovecs[index];
+        header.msg_iovlen = 1;
+        if let Some(local) = out.local {
+            header.msg_controllen = controls[index].write_local(local) as _;
+            header.msg_control = (&raw mut controls[index]).cast();
+        }
+    }
+    socket.try_io(|| sendmmsg(socket, &mut headers[..count]))
+}
+
+/// Has the kernel tell the local address of each datagram.
+pub(super) fn enable_pktinfo(socket: &Socket, v6: bool) -> io::Result<()> {
+    match v6 {
+        true => set_option(socket, libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, 1),
+        false => set_option(socket, libc::IPPROTO_IP, libc::IP_PKTINFO, 1),
+    }
+}
+
+/// Sizes both buffers past the system's limit; false without the right to.
+pub(super) fn force_buffers(socket: &Socket, bytes: usize) -> bool {
+    let bytes = libc::c_int::try_from(bytes).unwrap_or(libc::c_int::MAX);
+    set_option(socket, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, bytes).is_ok()
+        && set_option(socket, libc::SOL_SOCKET, libc::SO_SNDBUFFORCE, bytes).is_ok()
+}
+
+/// Room for one control message with a local address, aligned as the kernel wants it.
+#[derive(Clone, Copy)]
+#[repr(C, align(8))]
+struct Control([u8; CONTROL_BYTES]);
+
+impl Control {
+    const EMPTY: Self = Self([0; CONTROL_BYTES]);
+
+    /// Writes the control message that sends from `local`; its length.
+    fn write_local(&mut self, local: IpAddr) -> usize {
+        match local {
+            IpAddr::V4(ip) => {
+                let info = libc::in_pktinfo {
+                    ipi_ifindex: 0,
+                    ipi_spec_dst: libc::in_addr { s_addr: u32::from_ne_bytes(ip.octets()) },
+                    ipi_addr: libc::in_addr { s_addr: 0 },
+                };
+                self.write(libc::IPPROTO_IP, libc::IP_PKTINFO, info)
+            }
+            IpAddr::V6(ip) => {
+                let address = libc::in6_addr { s6_addr: ip.octets() };
+                let info = libc::in6_pktinfo { ipi6_addr: address, ipi6_ifindex: 0 };
+                self.write(libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, info)
+            }
+        }
+    }
+
+    fn write<T: Copy>(&mut self, level: libc::c_int, kind: libc::c_int, info: T) -> usize {
+        const { assert!(CMSG_DATA_AT + size_of::<T>() <= CONTROL_BYTES) };
+        let mut header = EMPTY_CONTROL_HEADER;
+        header.cmsg_len = (CMSG_DATA_AT + size_of::<T>()) as _;
+        header.cmsg_level = level;
+        header.cmsg_type = kind;
+        let start: *mut u8 = (&raw mut self.0).cast();
+        // SAFETY: both writes lie within the array, as the assertion above shows, and the array is
+        // aligned to 8, which is at least what `cmsghdr` needs; the second is unaligned anyway.
+        unsafe {
+            start.cast::<libc::cmsghdr>().write(header);
+            start.add(CMSG_DATA_AT).cast::<T>().write_unaligned(info);
+        }
+        // CMSG_SPACE: the data padded to whole words.
+        CMSG_DATA_AT + size_of::<T>().next_multiple_of(size_of::<usize>())
+    }
+}
+
+fn recvmmsg(socket: &UdpSocket, headers: &mut [libc::mmsghdr]) -> io::Result<usize> {
+    // SAFETY: every header points to a name, a control buffer and one iovec that the caller holds
+    // alive and sized as it says; `headers` is valid for its length, and a null time-out is allowed.
+    let result = unsafe {
+        libc::recvmmsg(
+            socket.as_raw_fd(),
+            headers.as_mut_ptr(),
+            headers.len() as libc::c_uint,
+            libc::MSG_DONTWAIT as _,
+            ptr::null_mut(),
+        )
+    };
+    usize::try_from(result).map_err(|_| io::Error::last_os_error())
+}
+
+fn sendmmsg(socket: &UdpSocket, headers: &mut [libc::mmsghdr]) -> io::Result<usize> {
+    // SAFETY: as in `recvmmsg`; the kernel writes nothing but `msg_len` of each header.
+    let result = unsafe {
+        libc::sendmmsg(
+            socket.as_raw_fd(),
+            headers.as_mut_ptr(),
+            headers.len() as libc::c_uint,
+            (libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) as _,
+        )
+    };
+    usize::try_from(result).map_err(|_| io::Error::last_os_error())
+}
+
+/// The address in `name`. What is not an internet address becomes 0.0.0.0:0, which nobody answers.
+fn address_of(name: &libc::sockaddr_in6, len: libc::socklen_t) -> SocketAddr {
+    let family = libc::c_int::from(name.sin6_family);
+    if family == libc::AF_INET6 && len as usize >= size_of::<libc::sockaddr_in6>() {
+        let ip = Ipv6Addr::from(name.sin6_addr.s6_addr);
+        let port = u16::from_be(name.sin6_port);
+        return SocketAddrV6::new(ip, port, 0, name.sin6_scope_id).into();
+    }
+    if family == libc::AF_INET && len as usize >= size_of::<libc::sockaddr_in>() {
+        // SAFETY: a `sockaddr_in6` is longer than a `sockaddr_in` and at least as aligned, both are
+        // plain numbers, and the kernel says that it wrote the latter.
+        let name = unsafe { &*ptr::from_ref(name).cast::<libc::sockaddr_in>() };
+        let ip = Ipv4Addr::from(name.sin_addr.s_addr.to_ne_bytes());
+        return SocketAddrV4::new(ip, u16::from_be(name.sin_port)).into();
+    }
+    SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0).into()
+}
+
+/// Writes `remote` as the kernel reads it; its length there.
+fn write_name(name: &mut libc::sockaddr_in6, remote: SocketAddr) -> libc::socklen_t {
+    match remote {
+        SocketAddr::V4(remote) => {
+            let v4 = libc::sockaddr_in {
+                sin_family: libc::AF_INET as libc::sa_family_t,
+                sin_port: remote.port().to_be(),
+                sin_addr: libc::in_addr { s_addr: u32::from_ne_bytes(remote.ip().octets()) },
+                sin_zero: [0; 8],
+            };
+            // SAFETY: as in `address_of`, the longer type has room for the shorter one.
+            unsafe { ptr::from_mut(name).cast::<libc::sockaddr_in>().write(v4) };
+            size_of::<libc::sockaddr_in>() as libc::socklen_t
+        }
+        SocketAddr::V6(remote) => {
+            name.sin6_family = libc::AF_INET6 as libc::sa_family_t;
+            name.sin6_port = remote.port().to_be();
+            name.sin6_flowinfo = 0;
+            name.sin6_addr = libc::in6_addr { s6_addr: remote.ip().octets() };
+            name.sin6_scope_id = remote.scope_id();
+            size_of::<libc::sockaddr_in6>() as libc::socklen_t
+        }
+    }
+}
+
+/// The local address among the control messages of a received datagram.
+fn local_of(header: &libc::msghdr) -> Option<IpAddr> {
+    const V4_LEN: usize = CMSG_DATA_AT + size_of::<libc::in_pktinfo>();
+    const V6_LEN: usize = CMSG_DATA_AT + size_of::<libc::in6_pktinfo>();
+    if header.msg_controllen == 0 {
+        return None;
+    }
+    // SAFETY: the kernel filled the control buffer, which the caller holds alive, and set its
+    // length; the macros stay within it, and what is read is checked for its type and length.
+    unsafe {
+        let mut message = libc::CMSG_FIRSTHDR(header);
+        while let Some(head) = message.as_ref() {
+            let (kind, data) = ((head.cmsg_level, head.cmsg_type), libc::CMSG_DATA(message));
+            if kind == (libc::IPPROTO_IP, libc::IP_PKTINFO) && head.cmsg_len >= V4_LEN as _ {
+                let info = data.cast::<libc::in_pktinfo>().read_unaligned();
+                return Some(Ipv4Addr::from(info.ipi_spec_dst.s_addr.to_ne_bytes()).into());
+            }
+            if kind == (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) && head.cmsg_len >= V6_LEN as _ {
+                let info = data.cast::<libc::in6_pktinfo>().read_unaligned();
+                return Some(Ipv6Addr::from(info.ipi6_addr.s6_addr).into());
+            }
+            message = libc::CMSG_NXTHDR(header, message);
+        }
+    }
+    None
+}
+
+/// Where the data of a control message begins: after its header, on a whole word.
+const CMSG_DATA_AT: usize = size_of::<libc::cmsghdr>().next_multiple_of(size_of::<usize>());
+/// `CMSG_SPACE` of the longer of the two, `in6_pktinfo`: 16 + 20, in whole words 40; with slack.
+const CONTROL_BYTES: usize = 64;
+
+const EMPTY_IOVEC: libc::iovec = libc::iovec { iov_base: ptr::null_mut(), iov_len: 0 };
+// SAFETY: null pointers and zero lengths are what an unused header holds.
+const EMPTY_HEADER: libc::mmsghdr = unsafe { zeroed() };
+// SAFETY: a plain structure of numbers.
+const EMPTY_CONTROL_HEADER: libc::cmsghdr = unsafe { zeroed() };
+// SAFETY: a plain structure of numbers.
+const EMPTY_NAME: libc::sockaddr_in6 = unsafe { zeroed() };

@@ -1,0 +1,496 @@
+//! The loop. One turn: poll, read the clock once, note readiness, receive within budgets, take
+//! commands and the archive's answers, drain the engine, write, flush, close, publish, sleep.
+
+mod streams;
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::mpsc::{Receiver, TryRecvError};
+use std::time::Duration;
+
+use super::handle::Wake;
+use super::links::{Link, Links};
+use super::net::{Net, Ready};
+use super::start::Listening;
+use super::sys::errors;
+use super::sys::udp::DATAGRAM_MAX;
+use super::system::SystemNet;
+use super::{Archive, Drive, Observer};
+use crate::base::{Instant, Path, SocketId, UnixTime};
+use crate::engine::io::{Command, Input, LinkId, Output, Reason};
+use crate::model::archive::StoreOp;
+
+/// An engine, the archive it fills and the sockets it talks through.
+pub struct Reactor<E, A, O = (), N: Net = SystemNet> {
+    engine: E,
+    archive: A,
+    observer: O,
+    net: N,
+    now: Instant,
+    unix: UnixTime,
+    sockets: Vec<Socket<N::Udp>>,
+    links: Links<N::Tcp>,
+    /// Links that may have something to be read, or that are open by now.
+    reading: Vec<LinkId>,
+    /// Links that have something to be written.
+    writing: Vec<LinkId>,
+    /// An empty list that keeps its room, to take the place of one that is worked through.
+    spare: Vec<LinkId>,
+    /// Streams to close at the end of the turn, so that no event of this turn meets a new one.
+    closing: Vec<N::Tcp>,
+    /// Operations that the archive had no room for.
+    stuck: VecDeque<StoreOp>,
+    commands: Receiver<Command>,
+    wake: Wake,
+    ready: Vec<Ready>,
+    /// A budget ran out before the work did.
+    busy: bool,
+    deadline: Option<Instant>,
+    stop_at: Option<Instant>,
+    stops: u32,
+    published: Instant,
+    gauges: Gauges,
+    buffer: Box<[u8]>,
+    scratch: Box<[u8]>,
+}
+
+/// Why the loop ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// The engine stopped, and everything is acknowledged.
+    Stopped,
+    /// A second signal came, or stopping took more than [`STOP_WITHIN`].
+    Forced,
+    /// The system's poll failed.
+    Broken(io::ErrorKind),
+}
+
+/// What the reactor counted since it began.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Gauges {
+    /// Turns of the loop.
+    pub turns: u64,
+    /// Datagrams handed to the engine.
+    pub datagrams_in: u64,
+    /// Bytes of datagrams in and out, without headers.
+    pub datagram_bytes: u64,
+    /// Datagrams thrown away because they were longer than a buffer.
+    pub datagrams_too_long: u64,
+    /// Datagrams that the system took.
+    pub datagrams_out: u64,
+    /// Datagrams that the system refused, one by one.
+    pub datagrams_refused: u64,
+    /// Datagrams for which there was no room.
+    pub datagrams_no_room: u64,
+    /// Bytes read from streams.
+    pub stream_bytes_in: u64,
+    /// Bytes written to streams.
+    pub stream_bytes_out: u64,
+    /// Streams begun.
+    pub connects: u64,
+    /// Streams that this machine had no descriptor, port or memory for.
+    pub no_resources: u64,
+    /// Streams open or opening now.
+    pub links: usize,
+    /// Operations that wait for room in the archive's queue now.
+    pub stuck_ops: usize,
+}
+
+struct Socket<U> {
+    udp: U,
+    readable: bool,
+    /// The system takes nothing more until it says so.
+    blocked: bool,
+    /// There is something to flush.
+    dirty: bool,
+}
+
+/// How far the engine was drained.
+enum Drained {
+    Idle,
+    More,
+    Stopped,
+}
+
+impl<E: Drive, A: Archive, O: Observer<E>, N: Net> Reactor<E, A, O, N> {
+    /// Joins open sockets with an engine, an archive and who looks on.
+    pub fn new(listening: Listening<N>, engine: E, archive: A, observer: O) -> Self {
+        let Listening { mut net, sockets, commands, .. } = listening;
+        let (now, unix) = net.now();
+        let wake = net.wake();
+        // Datagrams may have arrived since the sockets were opened.
+        let socket = |udp| Socket { udp, readable: true, blocked: false, dirty: false };
+        Self {
+            engine,
+            archive,
+            observer,
+            net,
+            now,
+            unix,
+            sockets: sockets.into_iter().map(socket).collect(),
+            links: Links::new(),
+            reading: Vec::new(),
+            writing: Vec::new(),
+            spare: Vec::new(),
+            closing: Vec::new(),
+            stuck: VecDeque::new(),
+            commands,
+            wake,
+            ready: Vec::new(),
+            busy: true,
+            deadline: None,
+            stop_at: None,
+            stops: 0,
+            published: now,
+            gauges: Gauges::default(),
+            buffer: vec![0; READ_BUDGET].into_boxed_slice(),
+            scratch: vec![0; DATAGRAM_MAX].into_boxed_slice(),
+        }
+    }
+
+    /// Turns until the engine has stopped.
+    pub fn run(&mut self) -> Exit {
+        loop {
+            if let Some(exit) = self.turn() {
+                return exit;
+            }
+        }
+    }
+
+    /// The engine, for who looks at it before or after.
+    pub fn engine(&mut self) -> &mut E {
+        &mut self.engine
+    }
+
+    /// Who looks on.
+    pub fn observer(&mut self) -> &mut O {
+        &mut self.observer
+    }
+
+    /// What was counted.
+    pub fn gauges(&self) -> Gauges {
+        Gauges { links: self.links.len(), stuck_ops: self.stuck.len(), ..self.gauges }
+    }
+
+    /// What is left of the reactor once it has ended.
+    pub fn into_parts(self) -> (E, A, O) {
+        (self.engine, self.archive, self.observer)
+    }
+
+    fn turn(&mut self) -> Option<Exit> {
+        let timeout = self.sleep();
+        if let Err(error) = self.net.poll(&mut self.ready, Some(timeout)) {
+            log::error!("waiting for the network failed: {error}");
+            return Some(Exit::Broken(error.kind()));
+        }
+        self.wake.clear();
+        self.read_clock();
+        self.busy = false;
+        self.note_readiness();
+        if self.take_signals() {
+            return Some(Exit::Forced);
+        }
+        self.receive_datagrams();
+        self.read_links();
+        self.take_commands();
+        self.take_stored();
+        let stopped = self.settle();
+        self.flush_sockets();
+        self.close_links();
+        self.publish();
+        if stopped {
+            return Some(Exit::Stopped);
+        }
+        self.stop_at.filter(|at| self.now >= *at).map(|_| Exit::Forced)
+    }
+
+    /// How long nothing needs to happen.
+    fn sleep(&mut self) -> Duration {
+        let (now, _) = self.net.now();
+        let mut until = self.now + SLEEP_MAX;
+        if self.busy {
+            return Duration::ZERO;
+        }
+        if let Some(at) = self.stop_at {
+            until = until.min(at);
+        }
+        if self.stuck.is_empty() {
+            until = until.min(self.deadline.unwrap_or(Instant::FAR));
+        } else {
+            until = until.min(self.now + RETRY_AFTER);
+        }
+        let (engine, this_turn) = (&mut self.engine, self.now);
+        if self.reading.iter().any(|link| engine.wants_read(*link)) {
+            if engine.read_allowance(this_turn, 1) > 0 {
+                return Duration::ZERO;
+            }
+            until = until.min(this_turn + RETRY_AFTER);
+        }
+        until.since(now)
+    }
+
+    /// Once a turn. Time that goes back stands still.
+    fn read_clock(&mut self) {
+        let (now, unix) = self.net.now();
+        self.now = self.now.max(now);
+        self.unix = unix;
+        self.gauges.turns += 1;
+    }
+
+    /// Readiness becomes flags; nothing is read or written yet.
+    fn note_readiness(&mut self) {
+        for ready in self.ready.drain(..) {
+            match ready {
+                Ready::Udp { socket, readable, writable } => {
+                    let Some(socket) = self.sockets.get_mut(usize::from(socket.0)) else { continue };
+                    socket.readable |= readable;
+                    socket.blocked &= !writable;
+                }
+                Ready::Tcp { link: id, readable, writable, ending } => {
+                    let Some(link) = self.links.get_mut(id) else { continue };
+                    link.readable |= readable || ending;
+                    link.writable |= writable;
+                    link.ending |= ending;
+                    if writable && link.writing {
+                        self.writing.push(id);
+                    }
+                    if !link.listed {
+                        link.listed = true;
+                        self.reading.push(id);
+                    }
+                }
+            }
+        }
+    }
+
+    /// True if the loop is to end at once.
+    fn take_signals(&mut self) -> bool {
+        let arrived = self.net.signals();
+        if arrived.reload {
+            self.observer.on_reload();
+        }
+        self.stops += arrived.stops;
+        if arrived.stops > 0 && self.stops == 1 {
+            self.begin_stop();
+        }
+        self.stops > 1
+    }
+
+    fn begin_stop(&mut self) {
+        self.stop_at.get_or_insert(self.now + STOP_WITHIN);
+        self.input(Input::Command(Command::Stop));
+    }
+
+    fn input(&mut self, input: Input<'_>) {
+        self.engine.handle(self.now, self.unix, input, &mut []);
+    }
+
+    fn receive_datagrams(&mut self) {
+        for index in 0..self.sockets.len() {
+            for _ in 0..BATCHES_PER_TURN {
+                if !self.receive_batch(index) {
+                    break;
+                }
+            }
+            self.busy |= self.sockets[index].readable;
+        }
+    }
+
+    /// One batch of one socket; true if there may be another.
+    fn receive_batch(&mut self, index: usize) -> bool {
+        let socket = &mut self.sockets[index];
+        if !socket.readable {
+            return false;
+        }
+        let batch = match self.net.udp_recv(&mut socket.udp) {
+            Ok(batch) => batch,
+            Err(error) => {
+                socket.readable = false;
+                if error.kind() != io::ErrorKind::WouldBlock {
+                    log::warn!("receiving failed: {error}");
+                }
+                return false;
+            }
+        };
+        socket.readable = !batch.emptied;
+        for message in 0..batch.count {
+            let (received, reply) = self.net.udp_message(&mut socket.udp, message);
+            if received.truncated {
+                self.gauges.datagrams_too_long += 1;
+                continue;
+            }
+            self.gauges.datagrams_in += 1;
+            self.gauges.datagram_bytes += received.data.len() as u64;
+            let (remote, local) = (received.remote, received.local);
+            let path = Path { socket: SocketId(index as u16), local, remote };
+            let input = Input::Datagram(path, received.data);
+            let len = self.engine.handle(self.now, self.unix, input, reply);
+            if len == 0 {
+                continue;
+            }
+            self.gauges.datagram_bytes += len as u64;
+            if !self.net.udp_commit(&mut socket.udp, remote, local, len) {
+                self.gauges.datagrams_no_room += 1;
+            }
+            socket.dirty = true;
+            // Room for the next reply must be there before the engine writes it.
+            if self.net.udp_is_full(&socket.udp) && !socket.blocked {
+                flush(&mut self.net, socket, &mut self.gauges);
+            }
+        }
+        socket.readable
+    }
+
+    fn take_commands(&mut self) {
+        for _ in 0..COMMANDS_PER_TURN {
+            match self.commands.try_recv() {
+                Ok(Command::Stop) => self.begin_stop(),
+                Ok(command) => self.input(Input::Command(command)),
+                Err(TryRecvError::Empty | TryRecvError::Disconnected) => return,
+            }
+        }
+        self.busy = true;
+    }
+
+    fn take_stored(&mut self) {
+        while let Some(op) = self.stuck.pop_front() {
+            if let Err(op) = self.archive.submit(op) {
+                self.stuck.push_front(op);
+                break;
+            }
+        }
+        for _ in 0..STORED_PER_TURN {
+            let Some(result) = self.archive.poll() else { return };
+            self.input(Input::Stored(result));
+        }
+        self.busy = true;
+    }
+
+    /// Drains the engine and writes what it wants written, until neither leads to more. True if
+    /// the engine has stopped.
+    fn settle(&mut self) -> bool {
+        for _ in 0..ROUNDS_PER_TURN {
+            match self.drain() {
+                Drained::Stopped => return true,
+                Drained::More => break,
+                Drained::Idle => {}
+            }
+            if !self.write_links() {
+                return false;
+            }
+        }
+        self.write_links();
+        self.busy = true;
+        false
+    }
+
+    fn drain(&mut self) -> Drained {
+        for _ in 0..OUTPUTS_PER_TURN {
+            if self.stuck.len() >= STUCK_MAX {
+                return Drained::Idle;
+            }
+            match self.engine.poll(self.now, self.unix, &mut self.scratch) {
+                Output::Datagram(path, len) => self.send_datagram(path, len),
+                Output::Connect { link, from, to } => self.connect(link, from, to),
+                Output::Write(link) => self.want_write(link),
+                Output::Close(link) => self.close(link),
+                Output::Store(op) => self.submit(op),
+                Output::Answer(command, answer) => self.observer.on_answer(command, answer),
+                Output::Event(event) => self.observer.on_event(event),
+                Output::Stopped => return Drained::Stopped,
+                Output::Idle(deadline) => {
+                    self.deadline = deadline.map(|(at, _)| at);
+                    return Drained::Idle;
+                }
+            }
+        }
+        Drained::More
+    }
+
+    fn send_datagram(&mut self, path: Path, len: usize) {
+        let Some(socket) = self.sockets.get_mut(usize::from(path.socket.0)) else {
+            self.gauges.datagrams_no_room += 1;
+            return;
+        };
+        let data = &self.scratch[..len.min(DATAGRAM_MAX)];
+        self.gauges.datagram_bytes += data.len() as u64;
+        if self.net.udp_is_full(&socket.udp) && !socket.blocked {
+            flush(&mut self.net, socket, &mut self.gauges);
+        }
+        if !self.net.udp_push(&mut socket.udp, path.remote, path.local, data) {
+            self.gauges.datagrams_no_room += 1;
+        }
+        socket.dirty = true;
+    }
+
+    fn submit(&mut self, op: StoreOp) {
+        if !self.stuck.is_empty() {
+            self.stuck.push_back(op);
+        } else if let Err(op) = self.archive.submit(op) {
+            self.stuck.push_back(op);
+        }
+    }
+
+    fn flush_sockets(&mut self) {
+        for socket in &mut self.sockets {
+            if socket.dirty && !socket.blocked {
+                flush(&mut self.net, socket, &mut self.gauges);
+            }
+        }
+    }
+
+    fn close_links(&mut self) {
+        for stream in self.closing.drain(..) {
+            self.net.tcp_close(stream);
+        }
+    }
+
+    fn publish(&mut self) {
+        if self.now.since(self.published) < PUBLISH_EVERY {
+            return;
+        }
+        self.published = self.now;
+        let gauges = self.gauges();
+        self.observer.on_gauges(&mut self.engine, &gauges);
+    }
+}
+
+fn flush<N: Net>(net: &mut N, socket: &mut Socket<N::Udp>, gauges: &mut Gauges) {
+    match net.udp_flush(&mut socket.udp) {
+        Ok(report) => {
+            gauges.datagrams_out += report.sent as u64;
+            gauges.datagrams_refused += report.dropped as u64;
+            socket.blocked = report.waiting > 0;
+            socket.dirty = socket.blocked;
+        }
+        Err(error) => {
+            log::warn!("sending failed: {error}");
+            socket.dirty = false;
+        }
+    }
+}
+
+/// From the first signal, or the command, to an end by force (spec: `run`).
+pub const STOP_WITHIN: Duration = Duration::from_secs(8);
+/// Ten times a second is as often as anybody can read.
+const PUBLISH_EVERY: Duration = Duration::from_millis(100);
+/// So that gauges move when nothing else does.
+const SLEEP_MAX: Duration = Duration::from_secs(1);
+/// When the archive has no room, or the byte rate is used up: nothing tells when that changes.
+const RETRY_AFTER: Duration = Duration::from_millis(5);
+/// The most that one link is read in one turn, and the read buffer: four pieces of metadata
+/// (BEP 9, 16 KiB each), so that most torrents come with one call.
+const READ_BUDGET: usize = 64 << 10;
+/// 16 batches of 64 datagrams: about 5 ms of work, after which the streams have their turn.
+const BATCHES_PER_TURN: usize = 16;
+const COMMANDS_PER_TURN: usize = 64;
+const STORED_PER_TURN: usize = 256;
+/// A turn at full load has some hundred outputs; more wait for the next turn.
+const OUTPUTS_PER_TURN: usize = 4096;
+/// Writing makes room, which may lead to more writing; usually the second round finds nothing.
+const ROUNDS_PER_TURN: usize = 4;
+/// The engine's credits keep the archive from being full; this is for what they do not cover.
+const STUCK_MAX: usize = 64;
+
+#[cfg(test)]
+mod tests;

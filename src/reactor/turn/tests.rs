@@ -1,0 +1,559 @@
+//! The turn, over a network that is made up.
+
+use super::*;
+
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
+
+use bytes::Bytes;
+
+use crate::base::{Rng, SendQueue, Token};
+use crate::engine::io::{Answer, CommandId, Why};
+use crate::model::archive::StoreResult;
+use crate::reactor::fake::{FAKE_BATCH, FakeNet};
+use crate::reactor::sys::signals::Arrived;
+use crate::reactor::{Clock, Handle, Listen, ReactorConfig, listen};
+
+/// What the scripted engine was told.
+#[derive(Debug, PartialEq)]
+enum Seen {
+    Datagram(Vec<u8>),
+    Opened(LinkId),
+    Received(LinkId, Vec<u8>),
+    Eof(LinkId),
+    Closed(LinkId, Reason),
+    Stored(StoreResult),
+    Stop,
+    Bootstrap,
+}
+
+/// An engine that does what it is told: it says `outputs`, answers a datagram with the same, and
+/// queues `greeting` on every link that opens.
+#[derive(Default)]
+struct Script {
+    outputs: VecDeque<Output>,
+    seen: Vec<Seen>,
+    queues: BTreeMap<LinkId, SendQueue>,
+    greeting: Vec<Bytes>,
+    deaf: bool,
+    allowance: Option<usize>,
+    polls: usize,
+    deadline: Option<Instant>,
+}
+
+impl Drive for Script {
+    fn handle(&mut self, _: Instant, _: UnixTime, input: Input<'_>, reply: &mut [u8]) -> usize {
+        let seen = match input {
+            Input::Datagram(_, data) => {
+                reply[..data.len()].copy_from_slice(data);
+                self.seen.push(Seen::Datagram(data.to_vec()));
+                return data.len();
+            }
+            Input::Opened(link) => {
+                let queue = self.queues.entry(link).or_insert_with(|| SendQueue::new(1 << 20));
+                for part in &self.greeting {
+                    queue.push(part.clone()).unwrap();
+                }
+                self.outputs.push_back(Output::Write(link));
+                Seen::Opened(link)
+            }
+            Input::Received(link, data) => {
+                self.allowance = self.allowance.map(|left| left.checked_sub(data.len()).unwrap());
+                if let Some(Seen::Received(last, bytes)) = self.seen.last_mut()
+                    && *last == link
+                {
+                    bytes.extend_from_slice(data);
+                    return 0;
+                }
+                Seen::Received(link, data.to_vec())
+            }
+            Input::Eof(link) => Seen::Eof(link),
+            Input::Closed(link, reason) => Seen::Closed(link, reason),
+            Input::Stored(result) => Seen::Stored(result),
+            Input::Command(Command::Stop) => Seen::Stop,
+            Input::Command(_) => Seen::Bootstrap,
+        };
+        self.seen.push(seen);
+        0
+    }
+
+    fn poll(&mut self, _: Instant, _: UnixTime, scratch: &mut [u8]) -> Output {
+        self.polls += 1;
+        scratch[0] = b'x';
+        self.outputs.pop_front().unwrap_or_else(|| Output::Idle(self.deadline.map(|at| (at, Why::Query))))
+    }
+
+    fn send_queue(&mut self, link: LinkId) -> Option<&mut SendQueue> {
+        self.queues.get_mut(&link)
+    }
+
+    fn wants_read(&self, _: LinkId) -> bool {
+        !self.deaf
+    }
+
+    fn read_allowance(&mut self, _: Instant, wanted: usize) -> usize {
+        self.allowance.map_or(wanted, |left| left.min(wanted))
+    }
+}
+
+/// An archive with a small queue that a test empties.
+#[derive(Default)]
+struct Model {
+    queue: Vec<String>,
+    room: usize,
+    results: VecDeque<StoreResult>,
+}
+
+impl Archive for Model {
+    fn submit(&mut self, op: StoreOp) -> Result<(), StoreOp> {
+        if self.room == 0 {
+            return Err(op);
+        }
+        self.room -= 1;
+        let StoreOp::Setting(_, value) = op else { panic!("only settings are submitted here") };
+        self.queue.push(value);
+        Ok(())
+    }
+
+    fn poll(&mut self) -> Option<StoreResult> {
+        self.results.pop_front()
+    }
+}
+
+#[derive(Default)]
+struct Watch {
+    reloads: usize,
+    answers: usize,
+    published: usize,
+}
+
+impl Observer<Script> for Watch {
+    fn on_answer(&mut self, _: CommandId, _: Answer) {
+        self.answers += 1;
+    }
+    fn on_gauges(&mut self, _: &mut Script, _: &Gauges) {
+        self.published += 1;
+    }
+    fn on_reload(&mut self) {
+        self.reloads += 1;
+    }
+}
+
+type Faked<const EDGES: bool> = Reactor<Script, Model, Watch, FakeNet<EDGES>>;
+
+fn fake<const EDGES: bool>() -> Faked<EDGES> {
+    let at = Listen { addr: "127.0.0.1:6881".parse().unwrap(), explicit: true };
+    let listening = Listening::on(FakeNet::<EDGES>::new(), &[at]).unwrap();
+    Reactor::new(listening, Script::default(), Model::default(), Watch::default())
+}
+
+type Real = Reactor<Script, Model, Watch>;
+
+fn real_at(addr: &str, udp_batch: usize, signals: bool) -> (Real, SocketAddr, Handle) {
+    let at = Listen { addr: addr.parse().unwrap(), explicit: true };
+    let config = ReactorConfig { listen: vec![at], udp_batch, signals, ..ReactorConfig::default() };
+    let listening = listen(&config, Clock::start()).unwrap();
+    let (bound, handle) = (listening.bound()[0], listening.handle());
+    (Reactor::new(listening, Script::default(), Model::default(), Watch::default()), bound, handle)
+}
+
+fn real(udp_batch: usize, signals: bool) -> (Real, SocketAddr, Handle) {
+    real_at("127.0.0.1:0", udp_batch, signals)
+}
+
+fn link(index: u64) -> LinkId {
+    LinkId(Token::unpack(7 << 32 | index))
+}
+
+fn peer() -> SocketAddr {
+    "127.0.0.9:9".parse().unwrap()
+}
+
+fn connect_to(to: SocketAddr, index: u64) -> Output {
+    Output::Connect { link: link(index), from: None, to }
+}
+
+/// Turns until `done`; a test that gets stuck fails instead of hanging.
+fn turn_until<E: Drive, A: Archive, O: Observer<E>, N: Net>(
+    reactor: &mut Reactor<E, A, O, N>,
+    mut done: impl FnMut(&mut Reactor<E, A, O, N>) -> bool,
+) {
+    let began = reactor.now;
+    for _ in 0..10_000 {
+        if done(reactor) {
+            return;
+        }
+        assert!(reactor.now.since(began) < Duration::from_secs(60), "it never came to that");
+        assert_eq!(reactor.turn(), None);
+    }
+    panic!("it never came to that");
+}
+
+#[test]
+fn datagrams_are_answered_over_real_sockets() {
+    for batch in [1, 64] {
+        let (mut reactor, bound, _) = real(batch, false);
+        let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+        for index in 0..200_u8 {
+            client.send_to(&[index; 50], bound).unwrap();
+        }
+        turn_until(&mut reactor, |reactor| reactor.gauges.datagrams_out == 200);
+        let mut buffer = [0; 100];
+        for index in 0..200_u8 {
+            let (len, from) = client.recv_from(&mut buffer).unwrap();
+            assert_eq!((&buffer[..len], from), (&[index; 50][..], bound));
+        }
+        let path = Path { socket: SocketId(0), local: None, remote: client.local_addr().unwrap() };
+        reactor.engine().outputs.push_back(Output::Datagram(path, 1));
+        reactor.busy = true;
+        turn_until(&mut reactor, |reactor| reactor.gauges.datagrams_out == 201);
+        assert_eq!(client.recv(&mut buffer).unwrap(), 1);
+        assert_eq!(buffer[0], b'x');
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_wildcard_socket_answers_from_the_address_it_was_asked_at() {
+    let (mut reactor, bound, _) = real_at("0.0.0.0:0", 64, false);
+    let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let asked = SocketAddr::new("127.55.5.5".parse().unwrap(), bound.port());
+    client.send_to(b"who", asked).unwrap();
+    turn_until(&mut reactor, |reactor| reactor.gauges.datagrams_out == 1);
+    assert_eq!(client.recv_from(&mut [0; 9]).unwrap(), (3, asked));
+}
+
+#[test]
+fn a_stream_is_opened_written_read_and_closed_over_real_sockets() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let to = listener.local_addr().unwrap();
+    let answer: Vec<u8> = (0..300_000_u32).map(|i| (i / 3) as u8).collect();
+    let (expected, other) = (answer.clone(), b"hello, ".to_vec());
+    let server = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut greeting = [0; 12];
+        stream.read_exact(&mut greeting).unwrap();
+        stream.write_all(&answer).unwrap();
+        greeting
+    });
+    let (mut reactor, ..) = real(64, false);
+    reactor.engine().greeting = vec![other.into(), Bytes::from_static(b"world")];
+    reactor.engine().outputs.push_back(Output::Connect { link: link(0), from: Some(to.ip()), to });
+    turn_until(&mut reactor, |reactor| reactor.engine.seen.last() == Some(&Seen::Eof(link(0))));
+    assert_eq!(&server.join().unwrap(), b"hello, world");
+    let received = Seen::Received(link(0), expected);
+    assert_eq!(reactor.engine.seen, [Seen::Opened(link(0)), received, Seen::Eof(link(0))]);
+    reactor.engine().outputs.push_back(Output::Close(link(0)));
+    reactor.busy = true;
+    turn_until(&mut reactor, |reactor| reactor.links.len() == 0 && reactor.closing.is_empty());
+}
+
+#[test]
+fn a_refused_stream_says_so_over_real_sockets() {
+    let to = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (mut reactor, ..) = real(64, false);
+    reactor.engine().outputs.push_back(connect_to(to, 0));
+    turn_until(&mut reactor, |reactor| !reactor.engine.seen.is_empty());
+    assert_eq!(reactor.engine.seen, [Seen::Closed(link(0), Reason::Refused)]);
+    assert_eq!(reactor.links.len(), 0);
+}
+
+#[test]
+fn commands_from_another_thread_end_the_sleep() {
+    let (mut reactor, _, handle) = real(64, false);
+    let sender = std::thread::spawn(move || handle.send(Command::Bootstrap(Vec::new())));
+    turn_until(&mut reactor, |reactor| reactor.engine.seen == [Seen::Bootstrap]);
+    assert_eq!(sender.join().unwrap(), Ok(()));
+}
+
+#[cfg(unix)]
+#[test]
+fn signals_reach_the_loop() {
+    use crate::reactor::StartError;
+    use crate::reactor::sys::signals::{raise_hangup, raise_interrupt, raise_terminate};
+
+    let (mut reactor, ..) = real(64, true);
+    let second = ReactorConfig { signals: true, ..ReactorConfig::default() };
+    assert_eq!(listen(&second, Clock::start()).err(), Some(StartError::SignalsTaken));
+    raise_hangup();
+    turn_until(&mut reactor, |reactor| reactor.observer.reloads == 1);
+    assert_eq!(reactor.engine.seen, []);
+    raise_terminate();
+    turn_until(&mut reactor, |reactor| reactor.engine.seen == [Seen::Stop]);
+    raise_interrupt();
+    assert_eq!(reactor.run(), Exit::Forced);
+    drop(reactor);
+    drop(real(64, true));
+}
+
+#[test]
+fn a_stop_is_drained_or_ends_by_force() {
+    let stop = Arrived { stops: 1, reload: false };
+    let mut drained = fake::<true>();
+    drained.net.signals = stop;
+    assert_eq!(drained.turn(), None);
+    drained.engine.outputs.push_back(Output::Stopped);
+    assert_eq!((drained.run(), &drained.engine.seen[..]), (Exit::Stopped, &[Seen::Stop][..]));
+
+    let mut hanging = fake::<true>();
+    hanging.net.signals = stop;
+    let began = hanging.net.now;
+    assert_eq!(hanging.run(), Exit::Forced);
+    assert_eq!(hanging.net.now.since(began), STOP_WITHIN);
+
+    let mut twice = fake::<true>();
+    twice.net.signals = stop;
+    assert_eq!(twice.turn(), None);
+    twice.net.signals = stop;
+    assert_eq!(twice.turn(), Some(Exit::Forced));
+}
+
+#[test]
+fn a_machine_without_descriptors_or_ports_says_so() {
+    let mut reactor = fake::<true>();
+    use io::ErrorKind::{AddrNotAvailable, NetworkUnreachable, OutOfMemory, PermissionDenied};
+    let errors = [AddrNotAvailable, OutOfMemory, NetworkUnreachable, PermissionDenied];
+    for (index, error) in errors.into_iter().enumerate() {
+        reactor.net.connects.push_back(error.into());
+        reactor.engine.outputs.push_back(connect_to(peer(), index as u64));
+    }
+    reactor.turn();
+    let reasons = reactor.engine.seen.iter().map(|seen| match seen {
+        Seen::Closed(_, reason) => *reason,
+        other => panic!("{other:?}"),
+    });
+    use Reason::{NoResources, Unreachable};
+    let expected = [NoResources, NoResources, Unreachable, Unreachable];
+    assert_eq!(reasons.collect::<Vec<_>>(), expected);
+    assert_eq!((reactor.links.len(), reactor.gauges.no_resources), (0, 2));
+}
+
+#[test]
+fn failures_of_a_stream_are_told_once() {
+    use io::ErrorKind::{BrokenPipe, ConnectionRefused, ConnectionReset, TimedOut};
+    for (error, reason) in [(ConnectionRefused, Reason::Refused), (TimedOut, Reason::Unreachable)] {
+        let mut reactor = fake::<true>();
+        reactor.engine.outputs.push_back(connect_to(peer(), 0));
+        reactor.turn();
+        reactor.net.stream(link(0)).outcome = Some(error.into());
+        reactor.net.tell(link(0), true);
+        reactor.net.tell(link(0), true);
+        reactor.turn();
+        assert_eq!(reactor.engine.seen, [Seen::Closed(link(0), reason)]);
+        assert_eq!(reactor.net.closed, [link(0)]);
+    }
+    for write in [false, true] {
+        let mut reactor = fake::<true>();
+        reactor.engine.greeting = vec![Bytes::from_static(b"x")];
+        reactor.engine.outputs.push_back(connect_to(peer(), 0));
+        reactor.turn();
+        let stream = reactor.net.stream(link(0));
+        match write {
+            true => stream.write_error = Some(BrokenPipe.into()),
+            false => stream.read_error = Some(ConnectionReset.into()),
+        }
+        reactor.net.tell(link(0), false);
+        reactor.turn();
+        reactor.turn();
+        assert_eq!(reactor.engine.seen, [Seen::Opened(link(0)), Seen::Closed(link(0), Reason::Reset)]);
+        assert_eq!((reactor.links.len(), reactor.net.closed.len()), (0, 1));
+    }
+}
+
+#[test]
+fn stale_and_unknown_events_reach_nobody() {
+    let mut reactor = fake::<true>();
+    reactor.engine.outputs.extend([connect_to(peer(), 0), Output::Close(link(0))]);
+    reactor.turn();
+    assert_eq!(reactor.net.closed, [link(0)]);
+    let newer = LinkId(Token::unpack(8 << 32));
+    reactor.engine.outputs.push_back(Output::Connect { link: newer, from: None, to: peer() });
+    reactor.engine.outputs.extend([Output::Write(link(0)), Output::Close(link(0))]);
+    reactor.net.events.push(Ready::Udp { socket: SocketId(9), readable: true, writable: true });
+    reactor.net.tell(link(0), true);
+    reactor.net.tell(link(40_000), false);
+    reactor.turn();
+    reactor.net.tell(link(0), true);
+    reactor.turn();
+    assert_eq!((&reactor.engine.seen[..], reactor.links.len()), (&[][..], 1));
+    reactor.net.tell(newer, false);
+    reactor.turn();
+    assert_eq!(reactor.engine.seen, [Seen::Opened(newer)]);
+}
+
+#[test]
+fn what_is_queued_before_a_close_still_leaves() {
+    let mut reactor = fake::<true>();
+    reactor.engine.outputs.push_back(connect_to(peer(), 0));
+    reactor.turn();
+    reactor.net.tell(link(0), false);
+    reactor.turn();
+    reactor.engine.queues.get_mut(&link(0)).unwrap().push(Bytes::from_static(b"bye")).unwrap();
+    reactor.engine.outputs.extend([Output::Write(link(0)), Output::Close(link(0))]);
+    reactor.turn();
+    assert_eq!(reactor.net.stream(link(0)).written, b"bye");
+    assert_eq!(reactor.engine.seen, [Seen::Opened(link(0))]);
+}
+
+#[test]
+fn a_link_that_is_not_wanted_is_not_read_and_goes_on_without_an_event() {
+    let mut reactor = fake::<true>();
+    reactor.engine.outputs.push_back(connect_to(peer(), 0));
+    reactor.turn();
+    reactor.engine.deaf = true;
+    reactor.net.stream(link(0)).incoming = b"later".to_vec();
+    reactor.net.tell(link(0), false);
+    reactor.turn();
+    reactor.turn();
+    assert_eq!(reactor.engine.seen, [Seen::Opened(link(0))]);
+    assert_eq!(reactor.net.slept.last(), Some(&SLEEP_MAX));
+    reactor.engine.deaf = false;
+    reactor.turn();
+    assert_eq!(reactor.net.slept.last(), Some(&Duration::ZERO));
+    assert_eq!(reactor.engine.seen.last(), Some(&Seen::Received(link(0), b"later".to_vec())));
+}
+
+#[test]
+fn the_byte_rate_holds_reading_back_without_spinning() {
+    let mut reactor = fake::<true>();
+    reactor.engine.outputs.push_back(connect_to(peer(), 0));
+    reactor.turn();
+    reactor.engine.allowance = Some(3);
+    reactor.net.stream(link(0)).incoming = b"abcdef".to_vec();
+    reactor.net.tell(link(0), false);
+    reactor.turn();
+    assert_eq!(reactor.engine.seen.last(), Some(&Seen::Received(link(0), b"abc".to_vec())));
+    reactor.turn();
+    assert_eq!(reactor.net.slept.last(), Some(&RETRY_AFTER));
+    reactor.engine.allowance = Some(100);
+    reactor.turn();
+    assert_eq!(reactor.engine.seen.last(), Some(&Seen::Received(link(0), b"abcdef".to_vec())));
+    assert_eq!(reactor.net.stream(link(0)).reads, 2);
+}
+
+#[test]
+fn a_busy_link_leaves_the_others_their_turn() {
+    let mut reactor = fake::<true>();
+    reactor.engine.outputs.extend([connect_to(peer(), 0), connect_to(peer(), 1)]);
+    reactor.turn();
+    reactor.net.stream(link(0)).incoming = vec![7; 5 * READ_BUDGET];
+    reactor.net.stream(link(1)).incoming = b"me too".to_vec();
+    reactor.net.tell(link(0), false);
+    reactor.net.tell(link(1), false);
+    reactor.turn();
+    assert_eq!(reactor.engine.seen.last(), Some(&Seen::Received(link(1), b"me too".to_vec())));
+    assert_eq!(reactor.gauges.stream_bytes_in, READ_BUDGET as u64 + 6);
+    turn_until(&mut reactor, |reactor| reactor.gauges.stream_bytes_in == 5 * READ_BUDGET as u64 + 6);
+    reactor.turn();
+    assert!(reactor.net.slept.iter().skip(3).take(4).all(Duration::is_zero));
+}
+
+#[test]
+fn a_full_archive_holds_the_engine_back_and_loses_nothing() {
+    let mut reactor = fake::<true>();
+    let op = |number: usize| Output::Store(StoreOp::Setting("n", number.to_string()));
+    reactor.engine.outputs.extend((0..200).map(op));
+    reactor.archive.room = 10;
+    for _ in 0..5 {
+        reactor.turn();
+    }
+    assert_eq!((reactor.archive.queue.len(), reactor.stuck.len()), (10, STUCK_MAX));
+    assert_eq!(reactor.engine.outputs.len(), 200 - 10 - STUCK_MAX);
+    assert_eq!(reactor.net.slept.last(), Some(&RETRY_AFTER));
+    reactor.archive.results.push_back(StoreResult::Committed(10));
+    turn_until(&mut reactor, |reactor| {
+        reactor.archive.room = 7;
+        reactor.archive.queue.len() == 200
+    });
+    assert_eq!(reactor.engine.seen, [Seen::Stored(StoreResult::Committed(10))]);
+    assert_eq!(reactor.archive.queue, (0..200).map(|n: usize| n.to_string()).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_blocked_socket_keeps_one_batch_and_counts_the_rest() {
+    let mut reactor = fake::<true>();
+    reactor.net.send_room = 2;
+    reactor.net.inbox = (0..20_u8).map(|index| (peer(), vec![index])).collect();
+    reactor.net.inbox.push_back((peer(), vec![9; 5_000]));
+    reactor.turn();
+    let counted = (reactor.gauges.datagrams_in, reactor.gauges.datagrams_too_long);
+    assert_eq!(counted, (20, 1));
+    assert_eq!(reactor.net.sent.len(), 2);
+    assert_eq!(reactor.gauges.datagrams_no_room, 20 - 2 - FAKE_BATCH as u64);
+    reactor.net.send_room = 100;
+    reactor.turn();
+    assert_eq!(reactor.net.sent.len(), 2, "nothing is tried before the system says so");
+    reactor.net.events.push(Ready::Udp { socket: SocketId(0), readable: false, writable: true });
+    reactor.turn();
+    assert_eq!(reactor.net.sent.len(), 2 + FAKE_BATCH);
+    assert_eq!(reactor.gauges.datagrams_out, 2 + FAKE_BATCH as u64);
+}
+
+#[test]
+fn it_sleeps_until_the_deadline_and_publishes_sparingly() {
+    let mut reactor = fake::<true>();
+    reactor.turn();
+    let began = reactor.now;
+    reactor.engine.deadline = Some(began + Duration::from_millis(40));
+    reactor.busy = true;
+    reactor.turn();
+    reactor.turn();
+    assert_eq!(reactor.net.slept.last(), Some(&Duration::from_millis(40)));
+    assert_eq!(reactor.observer.published, 0);
+    reactor.engine.deadline = None;
+    reactor.busy = true;
+    let done = Answer::Done { found: false, answered: 0 };
+    reactor.engine.outputs.push_back(Output::Answer(CommandId(1), done));
+    reactor.turn();
+    reactor.turn();
+    assert_eq!(reactor.net.slept.last(), Some(&SLEEP_MAX));
+    assert_eq!((reactor.observer.published, reactor.observer.answers), (1, 1));
+}
+
+/// Two streams whose bytes come and go in pieces, with delays, interrupts and spurious events.
+fn chaos<const EDGES: bool>(seed: u64) {
+    let mut reactor = fake::<EDGES>();
+    let mut rng = Rng::seeded(seed);
+    let mut sent = vec![0; 200_000];
+    rng.fill(&mut sent);
+    reactor.engine.greeting = sent.chunks(1 + rng.index(30_000)).map(Bytes::copy_from_slice).collect();
+    let mut coming = BTreeMap::new();
+    for index in 0..2 {
+        let mut bytes = vec![0; 1 + rng.index(300_000)];
+        rng.fill(&mut bytes);
+        reactor.engine.outputs.push_back(connect_to(peer(), index));
+        coming.insert(link(index), bytes);
+    }
+    reactor.turn();
+    for (id, bytes) in &coming {
+        let stream = reactor.net.stream(*id);
+        (stream.coming, stream.ended, stream.room) = (bytes.clone(), true, 0);
+    }
+    reactor.net.chaos = Some(rng.fork());
+    turn_until(&mut reactor, |reactor| {
+        reactor.engine.deaf = rng.percent(20);
+        let ends = reactor.engine.seen.iter().filter(|seen| matches!(seen, Seen::Eof(_))).count();
+        ends == 2 && reactor.net.streams.values().all(|stream| stream.written.len() == sent.len())
+    });
+    for (id, bytes) in coming {
+        let mut got = Vec::new();
+        for seen in &reactor.engine.seen {
+            match seen {
+                Seen::Received(from, data) if *from == id => got.extend_from_slice(data),
+                Seen::Closed(..) => panic!("seed {seed}: {seen:?}"),
+                _ => {}
+            }
+        }
+        assert!(got == bytes, "seed {seed}: what was read is not what came");
+        assert!(reactor.net.stream(id).written == sent, "seed {seed}: what left is not what was queued");
+    }
+}
+
+#[test]
+fn bytes_survive_whatever_the_system_does() {
+    for seed in 0..60 {
+        chaos::<true>(seed);
+        chaos::<false>(seed);
+    }
+}
