@@ -8,4 +8,5 @@ pub mod model;
 pub mod reactor;
 pub mod sim;
 pub mod store;
+pub mod swarm;
 pub mod wire;
