@@ -1,0 +1,233 @@
+//! `fetch`: the metadata of named torrents, as `.torrent` files.
+
+use std::collections::BTreeSet;
+use std::fs::{DirBuilder, OpenOptions};
+use std::io::{ErrorKind, Write};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+
+use super::args::Fetch;
+use super::contact;
+use super::failure::{Failure, Outcome};
+use super::flags::RunFlags;
+use super::operation::nobody_answered;
+use super::print::Out;
+use super::session::{self, Ended, Operation, Reach, Watcher};
+use super::torrent_json;
+use super::units::human_duration;
+use crate::base::InfoHash;
+use crate::engine::io::Answer;
+use crate::model::Torrent;
+use crate::model::torrent::display_name;
+
+/// Fetches all of them at once: done if all came, failed if some did, nothing found if none.
+pub fn run(args: &Fetch, json: bool) -> Result<Outcome, Failure> {
+    let settings = RunFlags::default().settings(&[])?;
+    let linked = args.torrents.iter().flat_map(|target| &target.peers).copied();
+    let local = linked.into_iter().find(|peer| contact::local_for(*peer).is_some());
+    let first = args.peer.first().copied().or_else(|| local.filter(|_| args.dht.bootstrap.is_empty()));
+    let reach = Reach::new(&args.dht, &settings, first)?;
+    args.peer.iter().try_for_each(|peer| contact::check(&reach.listen, *peer))?;
+    create_folder(&args.output)?;
+    let mut wanted = Wanted::new(args, json, reach.timeout);
+    let session = session::operate(wanted.operations(), &reach, &mut wanted)?;
+    let (all, found) = (wanted.torrents.len(), wanted.torrents.iter().filter(|one| one.saved).count());
+    if found == all {
+        return Ok(Outcome::Done);
+    }
+    if session.replies == 0 && wanted.torrents.iter().all(|one| one.peers.is_empty()) {
+        return Err(nobody_answered());
+    }
+    if found == 0 {
+        return Ok(Outcome::NothingFound);
+    }
+    let missing = all - found;
+    Err(Failure::failed(format!(
+        "{found} of {all} torrents were fetched; give the other {missing} again later, or with a longer --timeout"
+    )))
+}
+
+/// A `.torrent` file of the raw info dictionary alone; peers come from the DHT.
+pub fn torrent_file(raw_info: &[u8]) -> Vec<u8> {
+    let mut file = Vec::with_capacity(raw_info.len() + 8);
+    file.extend_from_slice(b"d4:info");
+    file.extend_from_slice(raw_info);
+    file.push(b'e');
+    file
+}
+
+/// Never overwrites: what is there has the same infohash in its name, and so the same content.
+fn save(folder: &Path, torrent: &Torrent) -> Result<PathBuf, Failure> {
+    let path = folder.join(format!("{}.torrent", torrent.infohash));
+    let cannot = |fault: std::io::Error| {
+        Failure::failed(format!("cannot write {}: {fault}; give another folder with -o", path.display()))
+    };
+    match OpenOptions::new().write(true).create_new(true).open(&path) {
+        Ok(mut file) => {
+            let written = file.write_all(&torrent_file(&torrent.raw));
+            // Half a file would pass for the whole one next time.
+            written.inspect_err(|_| drop(std::fs::remove_file(&path))).map_err(cannot)?;
+        }
+        Err(fault) if fault.kind() == ErrorKind::AlreadyExists => {}
+        Err(fault) => return Err(cannot(fault)),
+    }
+    Ok(path)
+}
+
+fn create_folder(folder: &Path) -> Result<(), Failure> {
+    DirBuilder::new().recursive(true).create(folder).map_err(|fault| {
+        let folder = folder.display();
+        Failure::failed(format!("{folder} cannot be the folder of the files ({fault}); give another with -o"))
+    })
+}
+
+/// The torrents asked for, and how far each has come.
+struct Wanted<'a> {
+    folder: &'a Path,
+    json: bool,
+    timeout: Duration,
+    torrents: Vec<One>,
+    bars: MultiProgress,
+    out: Out,
+}
+
+struct One {
+    infohash: InfoHash,
+    /// Given and found.
+    peers: BTreeSet<SocketAddr>,
+    saved: bool,
+    bar: Option<ProgressBar>,
+}
+
+impl<'a> Wanted<'a> {
+    fn new(args: &'a Fetch, json: bool, timeout: Duration) -> Self {
+        let mut torrents: Vec<One> = Vec::new();
+        for target in &args.torrents {
+            let peers = args.peer.iter().chain(&target.peers).copied();
+            match torrents.iter_mut().find(|one| one.infohash == target.infohash) {
+                Some(one) => one.peers.extend(peers),
+                None => torrents.push(One {
+                    infohash: target.infohash,
+                    peers: peers.collect(),
+                    saved: false,
+                    bar: None,
+                }),
+            }
+        }
+        let bars = MultiProgress::new();
+        for one in torrents.iter_mut().take(BARS_MAX) {
+            let bar = ProgressBar::new_spinner().with_style(bar_style());
+            one.bar = Some(bars.add(bar.with_message(format!("{}  looking for peers", one.infohash))));
+        }
+        Self { folder: &args.output, json, timeout, torrents, bars, out: Out::new() }
+    }
+
+    fn operations(&self) -> Vec<Operation> {
+        let operation = |one: &One| Operation::Fetch(one.infohash, one.peers.iter().copied().collect());
+        self.torrents.iter().map(operation).collect()
+    }
+
+    fn print(&mut self, line: &str) -> Result<(), Failure> {
+        let out = &mut self.out;
+        self.bars.suspend(|| out.line(line).and_then(|()| out.flush()))
+    }
+
+    fn report(&mut self, torrent: &Torrent, path: &Path) -> Result<(), Failure> {
+        let path = path.display();
+        let line = if self.json {
+            let mut value = torrent_json::torrent(torrent);
+            value["file"] = path.to_string().into();
+            value.to_string()
+        } else {
+            format!("{}  {}  -> {path}", torrent.infohash, display_name(&torrent.name))
+        };
+        self.print(&line)
+    }
+
+    fn report_missing(&mut self, index: usize) -> Result<(), Failure> {
+        let one = &self.torrents[index];
+        let (infohash, peers) = (one.infohash, one.peers.len());
+        if self.json {
+            let value = serde_json::json!({"infohash": infohash.to_string(), "found": false, "peers": peers});
+            return self.print(&value.to_string());
+        }
+        let line = why_missing(infohash, peers, self.timeout);
+        // A terminal that went away takes nothing from what was fetched.
+        self.bars.suspend(|| drop(writeln!(std::io::stderr(), "{line}")));
+        Ok(())
+    }
+}
+
+impl Watcher for Wanted<'_> {
+    fn said(&mut self, index: usize, answer: &Answer) -> Result<(), Failure> {
+        match answer {
+            Answer::Torrent(torrent) => {
+                let path = save(self.folder, torrent)?;
+                self.torrents[index].saved = true;
+                self.report(torrent, &path)
+            }
+            Answer::Peers(peers) => {
+                let one = &mut self.torrents[index];
+                let room = PEERS_MAX.saturating_sub(one.peers.len());
+                one.peers.extend(peers.iter().take(room));
+                if let Some(bar) = &one.bar {
+                    bar.set_message(format!("{}  {} peers, asking them", one.infohash, one.peers.len()));
+                }
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn over(&mut self, index: usize, _ended: Option<Ended>) -> Result<(), Failure> {
+        if let Some(bar) = self.torrents[index].bar.take() {
+            bar.finish_and_clear();
+        }
+        if self.torrents[index].saved { Ok(()) } else { self.report_missing(index) }
+    }
+
+    fn tick(&mut self) {
+        self.torrents.iter().filter_map(|one| one.bar.as_ref()).for_each(ProgressBar::tick);
+    }
+}
+
+fn why_missing(infohash: InfoHash, peers: usize, timeout: Duration) -> String {
+    let within = match timeout.is_zero() {
+        true => String::new(),
+        false => format!(" within {}", human_duration(timeout)),
+    };
+    match peers {
+        0 => format!("{infohash}  no peer was found{within}"),
+        1 => format!("{infohash}  the only peer known did not give the metadata{within}"),
+        _ => format!("{infohash}  {peers} peers are known, and none gave the metadata{within}"),
+    }
+}
+
+fn bar_style() -> ProgressStyle {
+    ProgressStyle::with_template("{spinner} {msg}  {elapsed}").expect("the template is well-formed")
+}
+
+/// More lines than this would scroll off a small terminal.
+const BARS_MAX: usize = 16;
+/// Peers counted for one torrent.
+const PEERS_MAX: usize = 10_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_file_holds_the_info_dictionary_as_it_is() {
+        assert_eq!(torrent_file(b"d4:name1:ae"), b"d4:infod4:name1:aee");
+    }
+
+    #[test]
+    fn what_did_not_come_says_how_far_it_got() {
+        let said = |peers| why_missing(InfoHash::default(), peers, Duration::from_secs(60));
+        assert!(said(0).ends_with("no peer was found within 1 min"), "{}", said(0));
+        assert!(said(1).contains("the only peer") && said(7).contains("7 peers are known, and none"));
+    }
+}

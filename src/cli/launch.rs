@@ -1,0 +1,149 @@
+//! Brings the rooms together in one process: archive, engine, reactor.
+
+use super::archive::open_failure;
+use super::failure::Failure;
+use super::settings::RunSettings;
+use crate::engine::Engine;
+use crate::engine::config::Config;
+use crate::metadata::Filter;
+use crate::model::{Recovered, StoreOp, StoreResult};
+use crate::reactor::{
+    Archive, Clock, Exit, Handle, Listen, Observer, Reactor, ReactorConfig, StartError, listen, sys,
+};
+use crate::store::{Store, StoreConfig};
+
+/// A crawler that is ready to run on the calling thread.
+pub struct Crawler<O> {
+    /// The loop.
+    pub reactor: Reactor<Engine, Store, O>,
+    /// Reaches it from other threads.
+    pub handle: Handle,
+}
+
+impl Archive for Store {
+    fn submit(&mut self, op: StoreOp) -> Result<(), StoreOp> {
+        Self::submit(self, op)
+    }
+
+    fn poll(&mut self) -> Option<StoreResult> {
+        Self::poll(self)
+    }
+}
+
+/// Opens sockets and archive, and puts an engine between them. `observer` is handed what the
+/// archive keeps of settings, by name.
+pub fn launch<O: Observer<Engine>>(
+    mut config: Config,
+    reactor: &ReactorConfig,
+    store: StoreConfig,
+    observer: impl FnOnce(Handle, &[(String, String)]) -> O,
+) -> Result<Crawler<O>, Failure> {
+    let clock = Clock::start();
+    let listening = listen(reactor, clock).map_err(start_failure)?;
+    let wake = listening.wake();
+    let db = store.db.clone();
+    let opened = Store::open(store, move || wake.wake());
+    let (store, recovered): (Store, Recovered) = opened.map_err(|fault| open_failure(&db, fault))?;
+    config.listen = listening.bound().to_vec();
+    let handle = listening.handle();
+    let observer = observer(handle.clone(), &recovered.settings);
+    let engine = Engine::new(config, recovered, entropy()?, clock.now(), clock.unix());
+    Ok(Crawler { reactor: Reactor::new(listening, engine, store, observer), handle })
+}
+
+/// Turns until told to stop; then everything acknowledged is written. What is left is there to be
+/// asked for its numbers.
+pub fn run<O: Observer<Engine>>(mut crawler: Crawler<O>) -> Result<(Engine, O), Failure> {
+    let exit = crawler.reactor.run();
+    let (engine, store, observer) = crawler.reactor.into_parts();
+    match exit {
+        Exit::Stopped => {
+            store.close();
+            Ok((engine, observer))
+        }
+        Exit::Forced => Err(Failure::failed(
+            "stopped before everything was written; what was acknowledged is safe, start again to go on",
+        )),
+        Exit::Broken(kind) => {
+            Err(Failure::failed(format!("waiting for the network failed ({kind}); start again")))
+        }
+    }
+}
+
+/// The engine's configuration; it learns its addresses when they are bound.
+pub fn engine_config(settings: &RunSettings, filter: Filter) -> Config {
+    Config {
+        sweep: settings.sweep,
+        passive: settings.passive,
+        metadata_max: settings.metadata_bytes_max,
+        ports_below_1024: settings.low_ports,
+        filter,
+        ..Config::new(Vec::new(), settings.rates)
+    }
+}
+
+/// The reactor's configuration, with the process's signals.
+pub fn reactor_config(settings: &RunSettings) -> ReactorConfig {
+    let explicit = !settings.listen_is_default;
+    ReactorConfig {
+        listen: settings.listen.iter().map(|addr| Listen { addr: *addr, explicit }).collect(),
+        udp_batch: settings.udp_batch,
+        interface: settings.interface.clone(),
+        signals: true,
+    }
+}
+
+/// The archive's configuration.
+pub fn store_config(settings: &RunSettings) -> StoreConfig {
+    let limit = |bytes: u64| Some(bytes).filter(|bytes| *bytes > 0);
+    StoreConfig {
+        db: settings.db.clone(),
+        commit_rows: settings.commit_rows,
+        commit_ms: u64::from(settings.commit_ms),
+        keep_info: settings.keep_info,
+        disk_max: limit(settings.disk_bytes_max),
+        disk_free_min: limit(settings.disk_free_bytes_min),
+        free_bytes: Box::new(|path| sys::disk::free_bytes(path).ok()),
+        ..StoreConfig::default()
+    }
+}
+
+/// 32 bytes of the system's randomness.
+pub fn entropy() -> Result<[u8; 32], Failure> {
+    let mut seed = [0; 32];
+    let drawn = aws_lc_rs::rand::fill(&mut seed);
+    drawn.map_err(|_| Failure::failed("the system has no randomness to give; try again a little later"))?;
+    Ok(seed)
+}
+
+/// Why the sockets cannot be opened, and what to do.
+pub fn start_failure(fault: StartError) -> Failure {
+    let ask = "give another with --listen ADDR:PORT";
+    Failure::failed(match fault {
+        StartError::AddressInUse(addr) => {
+            format!("another program listens on {addr}; stop it, or {ask}")
+        }
+        StartError::NotPermitted(addr) => {
+            format!("the system does not allow to listen on {addr}; {ask}, above 1023")
+        }
+        StartError::AddressNotAvailable(addr) => {
+            format!("this machine does not have the address {addr}; {ask}")
+        }
+        StartError::Bind(addr, kind) => format!("cannot listen on {addr} ({kind}); {ask}"),
+        StartError::InterfaceMissing => {
+            "this machine has no network interface of the name given as --interface; `ip link` lists them"
+                .to_owned()
+        }
+        StartError::InterfaceRefused(kind) => {
+            format!(
+                "the system does not let this program choose a network interface ({kind}); leave --interface out, or give it CAP_NET_RAW"
+            )
+        }
+        StartError::NoAddress => format!("there is no address to listen on; {ask}"),
+        StartError::TooManyAddresses => "more than 64 addresses to listen on; give fewer --listen".to_owned(),
+        StartError::SignalsTaken => "another engine runs in this process; start only one".to_owned(),
+        StartError::System(kind) => {
+            format!("the system has no poll, wake-up or pipe left ({kind}); raise the limit of open files")
+        }
+    })
+}

@@ -1,0 +1,195 @@
+//! What a running crawl shows: one line that renews itself on a terminal, else a log line a minute.
+
+use std::io::{self, IsTerminal, Write};
+use std::time::Duration;
+
+use super::units::{human_count, three_digits};
+use crate::reactor::sys;
+
+/// What the line shows, as numbers.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Gauges {
+    /// Verified nodes in the directory.
+    pub nodes_known: u64,
+    /// The share of the network, by its estimated size, that the current pass has asked: 0 to 1.
+    pub coverage: f64,
+    /// Packets sent and received since the start.
+    pub packets: u64,
+    /// Distinct infohashes heard of since the start.
+    pub hashes_found: u64,
+    /// Torrents acknowledged by the archive since the start.
+    pub torrents_stored: u64,
+    /// How many there are to be had, where that is known.
+    pub torrents_wanted: Option<u64>,
+    /// Fetches under way.
+    pub fetches_open: u64,
+    /// Fetches that ended well since the start.
+    pub fetches_succeeded: u64,
+    /// Fetches that ended otherwise since the start.
+    pub fetches_failed: u64,
+    /// What held the engine back last.
+    pub limited_by: Option<&'static str>,
+}
+
+/// Shows [`Gauges`] as they change.
+pub struct Live {
+    terminal: bool,
+    shown_at: Option<Duration>,
+    before: Option<(Duration, Gauges)>,
+    line_open: bool,
+}
+
+impl Live {
+    /// For standard error, where the line does not mix with what a command prints.
+    pub fn new() -> Self {
+        Self::on(io::stderr().is_terminal())
+    }
+
+    /// Whether it is time to show something new.
+    pub fn is_due(&self, since_start: Duration) -> bool {
+        let (first, pause) =
+            if self.terminal { (Duration::ZERO, TERMINAL_PAUSE) } else { (LOG_FIRST, LOG_PAUSE) };
+        since_start >= self.shown_at.map_or(first, |shown| shown + pause)
+    }
+
+    /// Shows these numbers.
+    pub fn show(&mut self, since_start: Duration, gauges: &Gauges) {
+        let line = self.line(since_start, gauges);
+        if self.terminal {
+            let width = terminal_width();
+            let shown: String = line.chars().take(width.saturating_sub(1)).collect();
+            // A terminal that went away is no reason to stop crawling.
+            drop(write!(io::stderr(), "\r\x1b[K{shown}"));
+            self.line_open = true;
+        } else {
+            log::info!("{line}");
+        }
+    }
+
+    /// Leaves the last line standing and goes to the next.
+    pub fn end(&mut self) {
+        if std::mem::take(&mut self.line_open) {
+            drop(writeln!(io::stderr()));
+        }
+    }
+
+    fn on(terminal: bool) -> Self {
+        Self { terminal, shown_at: None, before: None, line_open: false }
+    }
+
+    /// The line; its rates are those since the last one.
+    fn line(&mut self, now: Duration, gauges: &Gauges) -> String {
+        let (then, old) = self.before.take().unwrap_or_default();
+        let rates = Rates::between(then, &old, now, gauges);
+        self.shown_at = Some(now);
+        self.before = Some((now, gauges.clone()));
+        format_line(gauges, &rates)
+    }
+}
+
+/// Whatever is said next begins on a line of its own.
+impl Drop for Live {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+impl Default for Live {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+struct Rates {
+    packets_per_s: f64,
+    stored_per_minute: f64,
+}
+
+impl Rates {
+    fn between(then: Duration, old: &Gauges, now: Duration, new: &Gauges) -> Self {
+        let seconds = now.saturating_sub(then).as_secs_f64().max(0.001);
+        Self {
+            packets_per_s: new.packets.saturating_sub(old.packets) as f64 / seconds,
+            stored_per_minute: new.torrents_stored.saturating_sub(old.torrents_stored) as f64 / seconds
+                * 60.0,
+        }
+    }
+}
+
+fn format_line(gauges: &Gauges, rates: &Rates) -> String {
+    let done = gauges.fetches_succeeded + gauges.fetches_failed;
+    let success = match done {
+        0 => "-".to_owned(),
+        _ => format!("{:.0} %", gauges.fetches_succeeded as f64 * 100.0 / done as f64),
+    };
+    let wanted = gauges.torrents_wanted.map_or_else(String::new, |all| format!(" of {}", human_count(all)));
+    format!(
+        "nodes {} ({} %) | packets {}/s | hashes {} | stored {}{wanted} ({}/min) | fetches {} ({success} ok) | limited by {}",
+        human_count(gauges.nodes_known),
+        three_digits(gauges.coverage * 100.0),
+        human_count(rates.packets_per_s.round() as u64),
+        human_count(gauges.hashes_found),
+        human_count(gauges.torrents_stored),
+        human_count(rates.stored_per_minute.round() as u64),
+        human_count(gauges.fetches_open),
+        gauges.limited_by.unwrap_or("nothing"),
+    )
+}
+
+/// `COLUMNS` if it is set, else what the terminal says, else what fits most.
+fn terminal_width() -> usize {
+    let told = std::env::var("COLUMNS").ok().and_then(|text| text.parse().ok());
+    told.or_else(sys::terminal::columns).unwrap_or(80)
+}
+
+/// Fast enough to look alive, slow enough to read.
+const TERMINAL_PAUSE: Duration = Duration::from_millis(500);
+/// Soon enough to see that it works.
+const LOG_FIRST: Duration = Duration::from_secs(5);
+/// A line a minute, as the specification asks.
+const LOG_PAUSE: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_line_says_what_is_going_on() {
+        let mut live = Live::on(true);
+        let start = Gauges::default();
+        assert!(live.is_due(Duration::ZERO));
+        live.line(Duration::ZERO, &start);
+        let later = Gauges {
+            nodes_known: 12_345,
+            coverage: 0.071,
+            packets: 800,
+            hashes_found: 4_000,
+            torrents_stored: 20,
+            torrents_wanted: None,
+            fetches_open: 99,
+            fetches_succeeded: 20,
+            fetches_failed: 60,
+            limited_by: Some("flows"),
+        };
+        assert!(!live.is_due(Duration::from_millis(499)));
+        assert_eq!(
+            live.line(Duration::from_secs(2), &later),
+            "nodes 12,345 (7.10 %) | packets 400/s | hashes 4,000 | stored 20 (600/min) | fetches 99 (25 % ok) | limited by flows"
+        );
+    }
+
+    #[test]
+    fn without_a_terminal_it_is_a_line_a_minute() {
+        let mut live = Live::on(false);
+        let gauges = Gauges::default();
+        let mut shown = Vec::new();
+        for second in 0..200 {
+            let now = Duration::from_secs(second);
+            if live.is_due(now) {
+                live.line(now, &gauges);
+                shown.push(second);
+            }
+        }
+        assert_eq!(shown, [5, 65, 125, 185]);
+    }
+}

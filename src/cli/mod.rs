@@ -1,0 +1,244 @@
+//! The command line: one file per subcommand, and the settings they share.
+//!
+//! Only this room turns errors into sentences, and only this room prints.
+
+pub mod announce;
+pub mod archive;
+pub mod args;
+pub mod completions;
+pub mod config;
+pub mod contact;
+pub mod db;
+pub mod delete;
+pub mod demo;
+pub mod export;
+pub mod failure;
+pub mod fetch;
+pub mod filter;
+pub mod find_node;
+pub mod flags;
+pub mod health;
+pub mod keys;
+pub mod launch;
+pub mod layers;
+pub mod live;
+pub mod man;
+pub mod operation;
+pub mod peers;
+pub mod ping;
+pub mod print;
+pub mod run;
+pub mod scrape;
+pub mod search;
+pub mod session;
+pub mod settings;
+pub mod show;
+pub mod stats;
+pub mod swarm;
+pub mod target;
+pub mod torrent_json;
+pub mod traffic;
+pub mod units;
+pub mod watch;
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::builder::BoolishValueParser;
+use clap::error::ErrorKind;
+use clap::{ArgAction, CommandFactory, FromArgMatches};
+
+use args::{Cli, Command, ConfigCommand, FilterCommand};
+pub use failure::{Failure, Outcome};
+use keys::Key;
+pub use settings::RunSettings;
+
+/// Parses the process's arguments, does what they say and turns the end into an exit code.
+pub fn main() -> ExitCode {
+    match parse(std::env::args_os().collect()).and_then(|parsed| parsed.map_or(Ok(Outcome::Done), dispatch)) {
+        Ok(outcome) => outcome.exit_code(),
+        Err(failure) => {
+            if !failure.is_silent() {
+                // If even standard error is gone there is nobody left to tell.
+                drop(writeln!(std::io::stderr(), "dht-hunter: {failure}"));
+            }
+            failure.exit_code()
+        }
+    }
+}
+
+/// The whole command as clap knows it, with every flag shown if `all`.
+pub fn command(all: bool) -> clap::Command {
+    // Metadata comes from peers, which are slower than nodes.
+    let longer = |fetch: clap::Command| fetch.mut_arg("timeout", |arg| arg.default_value("60s"));
+    let command = with_environment(Cli::command().mut_subcommand("fetch", longer));
+    if all { unhidden(command) } else { command }
+}
+
+/// `None` if it was a question for help or the version, which is answered.
+fn parse(mut args: Vec<OsString>) -> Result<Option<Cli>, Failure> {
+    let asks_help = args.iter().any(|arg| arg == "--help" || arg == "-h");
+    let all = asks_help && args.iter().any(|arg| arg == "--all");
+    if all {
+        args.retain(|arg| arg != "--all");
+    }
+    let matches = command(all).try_get_matches_from(args);
+    match matches.and_then(|matches| Cli::from_arg_matches(&matches)) {
+        Ok(cli) => Ok(Some(cli)),
+        Err(fault) if matches!(fault.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
+            fault.print().map(|()| None).map_err(|_| Failure::reader_gone())
+        }
+        Err(fault) => Err(Failure::usage(sentence(&fault))),
+    }
+}
+
+fn dispatch(cli: Cli) -> Result<Outcome, Failure> {
+    let json = cli.json;
+    match cli.command {
+        Command::Run(flags) => run::run(&flags),
+        Command::Demo(args) => demo::run(&args),
+        Command::Swarm(args) => swarm::run(&args, json),
+        Command::Ping(args) => ping::run(&args, json),
+        Command::FindNode(args) => find_node::run(&args, json),
+        Command::Peers(args) => peers::run(&args, json),
+        Command::Announce(args) => announce::run(&args, json),
+        Command::Scrape(args) => scrape::run(&args, json),
+        Command::Fetch(args) => fetch::run(&args, json),
+        Command::Search(args) => search::run(&args, json),
+        Command::Show(args) => show::run(&args, json),
+        Command::Stats(args) => stats::run(&args, json),
+        Command::Export(args) => export::run(&args),
+        Command::Delete(args) => delete::run(&args, json),
+        Command::Filter(FilterCommand::Test(args)) => filter::test(&args, json),
+        Command::Db(command) => db::run(&command, json),
+        Command::Health(args) => health::run(&args, json),
+        Command::Config(ConfigCommand::Show(flags)) => config::show(&flags, json),
+        Command::Completions(args) => completions::run(&args),
+        Command::Man => man::run(),
+        Command::Simulate(_) => Err(Failure::not_built("simulate")),
+        Command::Import(_) => Err(Failure::not_built("import")),
+        Command::Resolve(_) => Err(Failure::not_built("resolve")),
+        Command::Network(_) => Err(Failure::not_built("network")),
+        Command::Client(_) => Err(Failure::not_built("client")),
+        Command::User(_) => Err(Failure::not_built("user")),
+        Command::Key(_) => Err(Failure::not_built("key")),
+        Command::Node(_) => Err(Failure::not_built("node")),
+        Command::Doctor => Err(Failure::not_built("doctor")),
+    }
+}
+
+/// Gives each flag that is no setting its variable; settings read theirs with their provenance.
+fn with_environment(command: clap::Command) -> clap::Command {
+    let command = command.mut_args(|arg| match arg.get_long().map(str::to_owned) {
+        Some(name) if Key::named(&name).is_none() && name != "no-nat" => {
+            let variable = format!("DHT_HUNTER_{}", name.replace('-', "_").to_ascii_uppercase());
+            let variable: &'static str = variable.leak();
+            let arg = arg.env(variable).hide_env(true);
+            if matches!(arg.get_action(), ArgAction::SetTrue) {
+                arg.value_parser(BoolishValueParser::new())
+            } else {
+                arg
+            }
+        }
+        _ => arg,
+    });
+    command.mut_subcommands(with_environment)
+}
+
+fn unhidden(command: clap::Command) -> clap::Command {
+    command.mut_args(|arg| arg.hide(false)).mut_subcommands(unhidden)
+}
+
+/// clap's words on one line, with what to do next.
+fn sentence(fault: &clap::Error) -> String {
+    let text = fault.to_string();
+    if fault.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        return "say what to do; `dht-hunter --help` lists the commands".to_owned();
+    }
+    let mut parts: Vec<String> = Vec::new();
+    for paragraph in text.split("\n\n") {
+        let line = paragraph.split_whitespace().collect::<Vec<_>>().join(" ");
+        let line = line.trim_start_matches("error: ");
+        if line.starts_with("Usage:") || line.starts_with("For more information") || line.is_empty() {
+            continue;
+        }
+        parts.push(line.trim_start_matches("tip: ").to_owned());
+    }
+    format!("{}; `dht-hunter --help` and `dht-hunter COMMAND --help` show what there is", parts.join("; "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse_line(line: &str) -> Result<Option<Cli>, Failure> {
+        parse(line.split_whitespace().map(OsString::from).collect())
+    }
+
+    #[test]
+    fn clap_finds_no_fault_with_the_table() {
+        command(false).debug_assert();
+        command(true).debug_assert();
+    }
+
+    #[test]
+    fn every_command_of_the_plan_parses() {
+        let hash = "0639a1e24fbb8ab277df033476ab0de10fab3bdc";
+        let lines = [
+            "run --profile max --no-nat --dns-forwarder tls://1.1.1.1#x --preconnect --redis redis://x",
+            "demo --nodes 20k --torrents 10 --db /tmp/x --http 127.0.0.1:0",
+            "swarm --nodes 10 --torrents 5 --peers 4 --dead 30 --dead-peers 50% --loss 5 --hostile 5 --port 1 --seed 2 --list f",
+            "simulate --seed 1 --seeds 20 --engines 3 --minutes 5 --loss 2",
+            "ping 127.0.0.1:6881",
+            "find-node HASH --bootstrap 127.0.0.1:1",
+            "peers HASH --json",
+            "announce HASH 6881",
+            "scrape HASH",
+            "fetch HASH magnet:?xt=urn:btih:HASH --peer 127.0.0.1:1 -o /tmp",
+            "search two words --files --min-size 1GiB --sort seeders --db x",
+            "show HASH",
+            "stats --json",
+            "export --format csv -o -",
+            "import a b",
+            "delete HASH --dry-run",
+            "filter test f",
+            "resolve a b @1.1.1.1 --type MX --file f --rate 100/s",
+            "network preconnect",
+            "client ws://x --type t --user u",
+            "user add x",
+            "key list",
+            "node id",
+            "db check",
+            "db backup -",
+            "db restore f",
+            "db compact",
+            "db reindex",
+            "doctor",
+            "health",
+            "config show --flows 7",
+            "completions fish",
+            "man",
+        ];
+        for line in lines {
+            let parsed = parse_line(&format!("dht-hunter {}", line.replace("HASH", hash)));
+            assert!(parsed.is_ok_and(|cli| cli.is_some()), "{line}: {:?}", parse_line(line).err());
+        }
+    }
+
+    #[test]
+    fn a_wrong_line_is_one_sentence() {
+        for (line, part) in [
+            ("dht-hunter run --flowz 1", "--flowz"),
+            ("dht-hunter run --flows many", "is not a number"),
+            ("dht-hunter", "say what to do"),
+            ("dht-hunter peers xyz", "not an infohash"),
+            ("dht-hunter serch x", "serch"),
+            ("dht-hunter announce 0639a1e24fbb8ab277df033476ab0de10fab3bdc 70000", "70000"),
+        ] {
+            let failure = parse_line(line).unwrap_err();
+            assert!(failure.to_string().contains(part), "{failure}");
+            assert!(!failure.to_string().contains('\n'), "{failure}");
+        }
+    }
+}

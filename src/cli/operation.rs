@@ -1,0 +1,171 @@
+//! What the commands for one DHT operation share: how their answers are shown.
+
+use std::collections::BTreeSet;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::args::Dht;
+use super::failure::{Failure, Outcome};
+use super::flags::RunFlags;
+use super::print::Out;
+use super::session::{self, Ended, Operation, Reach, Watcher};
+use super::units::{human_count, human_duration, three_digits};
+use crate::engine::io::Answer;
+
+/// Does `operation` and prints what comes of it as it comes.
+pub fn perform(operation: Operation, dht: &Dht, json: bool) -> Result<Outcome, Failure> {
+    let settings = RunFlags::default().settings(&[])?;
+    let first = match operation {
+        Operation::Ping(addr) => Some(addr),
+        _ => None,
+    };
+    let reach = Reach::new(dht, &settings, first)?;
+    let mut printer = Printer { out: Out::new(), json, peers: BTreeSet::new(), announced: 0, hops: 0 };
+    let wanted = operation.clone();
+    let session = session::operate(vec![operation], &reach, &mut printer)?;
+    if first.is_none() && session.replies == 0 {
+        return Err(nobody_answered());
+    }
+    let ended = session.ended.first().copied().flatten();
+    let late = Ended { found: printer.found(&wanted), answered: printer.hops };
+    printer.end(ended.unwrap_or(late), (ended.is_none()).then_some(reach.timeout))?;
+    Ok(Outcome::found(ended.unwrap_or(late).found))
+}
+
+/// The network is not there, or lets no UDP through.
+pub fn nobody_answered() -> Failure {
+    Failure::failed(
+        "no DHT node answered; check the network and whether UDP gets out, or ask others with --bootstrap IP:PORT",
+    )
+}
+
+/// The address of HOST:PORT; a literal is not looked up.
+pub fn resolve((host, port): &(String, u16)) -> Result<SocketAddr, Failure> {
+    if let Ok(ip) = host.parse() {
+        return Ok(SocketAddr::new(ip, *port));
+    }
+    let unknown =
+        || Failure::failed(format!("the name {host} has no address; check it, or give an IP address"));
+    (host.as_str(), *port).to_socket_addrs().ok().and_then(|mut all| all.next()).ok_or_else(unknown)
+}
+
+struct Printer {
+    out: Out,
+    json: bool,
+    peers: BTreeSet<SocketAddr>,
+    announced: u32,
+    hops: u32,
+}
+
+impl Watcher for Printer {
+    fn said(&mut self, _index: usize, said: &Answer) -> Result<(), Failure> {
+        let fresh = match said {
+            Answer::Peers(peers) => peers.iter().copied().filter(|peer| self.peers.insert(*peer)).collect(),
+            _ => Vec::new(),
+        };
+        self.announced += u32::from(matches!(said, Answer::Announced(_)));
+        self.hops += u32::from(matches!(said, Answer::Hop { .. }));
+        let lines = if self.json { as_json(said, &fresh) } else { as_text(said, &fresh) };
+        for line in lines {
+            self.out.line(&line)?;
+        }
+        self.out.flush()
+    }
+}
+
+impl Printer {
+    /// Whether what came so far is what `operation` was for.
+    fn found(&self, operation: &Operation) -> bool {
+        match operation {
+            Operation::Ping(_) | Operation::FindNode(_) => self.hops > 0,
+            Operation::Peers(_) | Operation::Scrape(_) => !self.peers.is_empty(),
+            Operation::Announce(..) => self.announced > 0,
+            Operation::Fetch(..) => false,
+        }
+    }
+
+    /// The last line; `late` is the time that was over before the end.
+    fn end(&mut self, ended: Ended, late: Option<Duration>) -> Result<(), Failure> {
+        let Ended { found, answered } = ended;
+        if self.json {
+            let (peers, announced) = (self.peers.len(), self.announced);
+            self.out.json(&json!({"done": {"found": found, "answered": answered, "peers": peers, "announced": announced, "in_time": late.is_none()}}))?;
+            return self.out.flush();
+        }
+        let late = late.map_or_else(String::new, |timeout| format!(" within {}", human_duration(timeout)));
+        let mut line = format!("{} answered{late}", counted(answered as usize, "node"));
+        if !self.peers.is_empty() {
+            line += &format!(", {}", counted(self.peers.len(), "peer"));
+        }
+        if self.announced > 0 {
+            line += &format!(", announced to {}", self.announced);
+        }
+        if !found {
+            line += "; nothing found";
+        }
+        self.out.line(&line)?;
+        self.out.flush()
+    }
+}
+
+fn counted(number: usize, what: &str) -> String {
+    format!("{} {what}{}", human_count(number as u64), if number == 1 { "" } else { "s" })
+}
+
+fn as_text(said: &Answer, fresh: &[SocketAddr]) -> Vec<String> {
+    match said {
+        Answer::Hop { node, addr, common_bits, rtt_us } => {
+            vec![format!(
+                "{node}  {common_bits:>3} bits  {:>7} ms  {addr}",
+                three_digits(*rtt_us as f64 / 1000.0)
+            )]
+        }
+        Answer::Peers(_) => fresh.iter().map(|peer| format!("peer {peer}")).collect(),
+        Answer::Announced(addr) => vec![format!("announced to {addr}")],
+        Answer::Scraped { seeds, peers } => {
+            vec![format!("about {seeds:.0} seeds and {peers:.0} other peers")]
+        }
+        Answer::Done { .. } => Vec::new(),
+        Answer::Torrent(torrent) => {
+            vec![format!("{}  {}", torrent.infohash, crate::model::torrent::display_name(&torrent.name))]
+        }
+    }
+}
+
+fn as_json(said: &Answer, fresh: &[SocketAddr]) -> Vec<String> {
+    let lines: Vec<Value> = match said {
+        Answer::Hop { node, addr, common_bits, rtt_us } => {
+            vec![
+                json!({"node": node.to_string(), "addr": addr.to_string(), "common_bits": common_bits, "rtt_us": rtt_us}),
+            ]
+        }
+        Answer::Peers(_) => fresh.iter().map(|peer| json!({"peer": peer.to_string()})).collect(),
+        Answer::Announced(addr) => vec![json!({"announced": addr.to_string()})],
+        Answer::Scraped { seeds, peers } => vec![json!({"seeds": seeds.round(), "peers": peers.round()})],
+        Answer::Done { .. } => Vec::new(),
+        Answer::Torrent(torrent) => vec![super::torrent_json::torrent(torrent)],
+    };
+    lines.iter().map(Value::to_string).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::InfoHash;
+
+    #[test]
+    fn a_hop_is_one_line_in_both_forms() {
+        let addr = "10.0.0.1:6881".parse().unwrap();
+        let hop = Answer::Hop { node: InfoHash::default(), addr, common_bits: 7, rtt_us: 12_300 };
+        assert_eq!(as_text(&hop, &[]), [format!("{}    7 bits     12.3 ms  10.0.0.1:6881", "0".repeat(40))]);
+        let value: Value = serde_json::from_str(&as_json(&hop, &[])[0]).unwrap();
+        assert_eq!((value["common_bits"].as_u64(), value["rtt_us"].as_u64()), (Some(7), Some(12_300)));
+    }
+
+    #[test]
+    fn literals_are_not_looked_up() {
+        assert_eq!(resolve(&("::1".to_owned(), 5)).unwrap(), "[::1]:5".parse().unwrap());
+    }
+}

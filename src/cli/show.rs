@@ -1,0 +1,73 @@
+//! `show`: one torrent of the archive, with all its files.
+
+use super::archive;
+use super::args::Show;
+use super::failure::{Failure, Outcome};
+use super::print::Out;
+use super::torrent_json::hex;
+use super::units::{human_count, human_size};
+use crate::base::UnixTime;
+use crate::model::torrent::display_name;
+use crate::store::Stored;
+
+/// Prints it.
+pub fn run(args: &Show, json: bool) -> Result<Outcome, Failure> {
+    let db = args.place.settings()?.db;
+    let opened = archive::open(&args.place)?;
+    let found = match args.infohash.v2 {
+        Some(v2) => opened.torrent_v2(v2),
+        None => opened.torrent(args.infohash.infohash),
+    };
+    let mut out = Out::new();
+    let Some(stored) = found.map_err(|fault| archive::failure(&db, fault))? else {
+        if !json {
+            out.line(&format!("{} is not in the archive", args.infohash.infohash))?;
+        }
+        out.flush()?;
+        return Ok(Outcome::NothingFound);
+    };
+    if json {
+        out.json(&archive::to_json(&stored, true))?
+    } else {
+        print(&mut out, &stored)?
+    }
+    out.flush()?;
+    Ok(Outcome::Done)
+}
+
+fn print(out: &mut Out, stored: &Stored) -> Result<(), Failure> {
+    let now = archive::unix_now();
+    let ago = |then: UnixTime| format!("{} ago", archive::age(then, now));
+    let kind = match stored.flags {
+        flags if flags.v2_only => "v2",
+        flags if flags.hybrid => "v1 and v2",
+        _ => "v1",
+    };
+    let swarm = match (stored.seeders, stored.leechers) {
+        (Some(seeders), Some(leechers)) => format!("about {seeders} seeders, {leechers} leechers"),
+        (Some(seeders), None) => format!("about {seeders} seeders"),
+        (None, Some(peers)) => format!("{peers} peers seen"),
+        (None, None) => "not known".to_owned(),
+    };
+    let mut lines = vec![("name", display_name(&stored.name)), ("infohash", stored.infohash.to_string())];
+    lines.extend(stored.v2.map(|v2| ("v2", hex(&v2))));
+    lines.extend([
+        ("size", human_size(stored.size_bytes)),
+        ("files", human_count(u64::from(stored.file_count))),
+        ("pieces", human_size(stored.piece_length)),
+        ("kind", format!("{kind}{}", if stored.flags.private { ", private" } else { "" })),
+        ("category", stored.category.name().to_owned()),
+        ("first seen", ago(stored.first_seen)),
+        ("fetched", ago(stored.fetched)),
+        ("last seen", ago(stored.last_seen)),
+        ("swarm", swarm),
+        ("magnet", archive::magnet(stored)),
+    ]);
+    for (name, value) in lines {
+        out.line(&format!("{name:<10}  {value}"))?;
+    }
+    for file in stored.files.iter() {
+        out.line(&format!("{:>10}  {}", human_size(file.size_bytes), file.display_path()))?;
+    }
+    Ok(())
+}

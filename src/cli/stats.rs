@@ -1,0 +1,81 @@
+//! `stats`: what the archive holds.
+
+use serde_json::{Value, json};
+
+use super::archive;
+use super::args::Stats;
+use super::failure::{Failure, Outcome};
+use super::print::Out;
+use super::units::{human_count, human_size};
+use crate::store::{Category, Numbers};
+
+/// Prints it.
+pub fn run(args: &Stats, json: bool) -> Result<Outcome, Failure> {
+    let db = args.place.settings()?.db;
+    let numbers = archive::open(&args.place)?.stats().map_err(|fault| archive::failure(&db, fault))?;
+    let mut out = Out::new();
+    if json {
+        out.json(&to_json(&numbers))?;
+    } else {
+        for (name, value) in lines(&numbers) {
+            out.line(&format!("{name:<12}  {value}"))?;
+        }
+    }
+    out.flush()?;
+    Ok(Outcome::Done)
+}
+
+fn lines(numbers: &Numbers) -> Vec<(&'static str, String)> {
+    let [given_up, evicted, refused, deleted] = numbers.known.map(human_count);
+    let mut lines = vec![
+        ("torrents", human_count(numbers.torrents)),
+        ("files", human_count(numbers.files)),
+        ("content", human_size(numbers.content_bytes)),
+    ];
+    for category in Category::ALL {
+        let count = numbers.categories[category as usize];
+        if count > 0 {
+            lines.push((category.name(), human_count(count)));
+        }
+    }
+    lines.extend([
+        ("raw kept", human_count(numbers.raw)),
+        ("waiting", human_count(numbers.pending)),
+        ("given up", given_up),
+        ("evicted", evicted),
+        ("refused", refused),
+        ("deleted", deleted),
+        ("nodes saved", human_count(numbers.nodes)),
+        ("database", human_size(numbers.database_bytes)),
+        ("index", human_size(numbers.index_bytes)),
+    ]);
+    if let Some((_, last)) = numbers.fetched {
+        lines.push(("last fetched", format!("{} ago", archive::age(last, archive::unix_now()))));
+    }
+    lines
+}
+
+fn to_json(numbers: &Numbers) -> Value {
+    let [given_up, evicted, refused, deleted] = numbers.known;
+    let categories: serde_json::Map<String, Value> = Category::ALL
+        .iter()
+        .map(|category| (category.name().to_owned(), numbers.categories[*category as usize].into()))
+        .collect();
+    json!({
+        "torrents": numbers.torrents,
+        "files": numbers.files,
+        "content_bytes": numbers.content_bytes,
+        "categories": categories,
+        "raw": numbers.raw,
+        "pending": numbers.pending,
+        "given_up": given_up,
+        "evicted": evicted,
+        "refused": refused,
+        "deleted": deleted,
+        "nodes": numbers.nodes,
+        "database_bytes": numbers.database_bytes,
+        "index_bytes": numbers.index_bytes,
+        "first_fetched": numbers.fetched.map(|(first, _)| first.0),
+        "last_fetched": numbers.fetched.map(|(_, last)| last.0),
+    })
+}

@@ -1,0 +1,101 @@
+//! `swarm`: a DHT and its torrents on loopback, for pointing any program at.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::Path;
+
+use serde_json::json;
+
+use super::args::Swarm as SwarmArgs;
+use super::failure::{Failure, Outcome};
+use super::print::Out;
+use super::units::human_count;
+use crate::base::InfoHash;
+use crate::swarm::{Config, Swarm};
+
+/// Keeps a swarm up until it is killed; it has nothing to lose.
+pub fn run(args: &SwarmArgs, json: bool) -> Result<Outcome, Failure> {
+    let mut swarm = start(&config(args)?)?;
+    if let Some(list) = &args.list {
+        write_list(list, &swarm.infohashes())?;
+    }
+    let bootstrap = entry(&swarm)?;
+    announce(args, bootstrap, swarm.reachable().len() as u64, json)?;
+    swarm
+        .run(|_| false)
+        .map_err(|fault| Failure::failed(format!("the swarm broke down: {fault}; start it again")))?;
+    Ok(Outcome::Done)
+}
+
+/// Generates a swarm and binds its sockets.
+pub fn start(config: &Config) -> Result<Swarm, Failure> {
+    Swarm::start(*config).map_err(|fault| {
+        Failure::failed(format!(
+            "cannot start the swarm: {fault}; try fewer --nodes or --torrents, or another --port"
+        ))
+    })
+}
+
+/// A node to bootstrap from.
+pub fn entry(swarm: &Swarm) -> Result<SocketAddr, Failure> {
+    let first = swarm.bootstrap().first().copied();
+    first.ok_or_else(|| {
+        Failure::usage("no node of this swarm is alive and honest; give a smaller --dead or --hostile")
+    })
+}
+
+/// A number of the command line as the swarm takes it.
+pub fn small(number: u64, flag: &str) -> Result<u32, Failure> {
+    u32::try_from(number)
+        .map_err(|_| Failure::usage(format!("{flag} {number} is too large; give a smaller number")))
+}
+
+fn config(args: &SwarmArgs) -> Result<Config, Failure> {
+    if args.nodes == 0 {
+        return Err(Failure::usage("a swarm has at least one node; give --nodes from 1"));
+    }
+    Ok(Config {
+        nodes: small(args.nodes, "--nodes")?,
+        torrents: small(args.torrents, "--torrents")?,
+        peers_per_torrent: small(args.peers, "--peers")?,
+        dead_pct: args.dead * 100.0,
+        dead_peers_pct: args.dead_peers * 100.0,
+        loss_pct: args.loss * 100.0,
+        hostile_pct: args.hostile * 100.0,
+        port: args.port,
+        seed: args.seed,
+        ..Config::default()
+    })
+}
+
+fn announce(args: &SwarmArgs, bootstrap: SocketAddr, reachable: u64, json: bool) -> Result<(), Failure> {
+    let mut out = Out::new();
+    if json {
+        out.json(&json!({
+            "bootstrap": bootstrap.to_string(),
+            "nodes": args.nodes,
+            "torrents": args.torrents,
+            "reachable": reachable,
+        }))?;
+    } else {
+        out.line(&format!(
+            "{} nodes and {} torrents are up, {} of them can be reached; Ctrl-C ends them. Crawl them with",
+            human_count(args.nodes),
+            human_count(args.torrents),
+            human_count(reachable),
+        ))?;
+        out.line(&format!(
+            "  dht-hunter run --listen 127.0.0.1:0 --bootstrap {bootstrap} --profile max --db swarm.db"
+        ))?;
+    }
+    out.flush()
+}
+
+fn write_list(path: &Path, infohashes: &[InfoHash]) -> Result<(), Failure> {
+    let cannot = |fault| {
+        Failure::failed(format!("cannot write {}: {fault}; give another with --list", path.display()))
+    };
+    let mut file = std::io::BufWriter::new(std::fs::File::create(path).map_err(cannot)?);
+    infohashes.iter().try_for_each(|infohash| writeln!(file, "{infohash}")).map_err(cannot)?;
+    file.flush().map_err(cannot)
+}
