@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use super::args::Demo;
 use super::failure::{Failure, Outcome};
 use super::launch::{self, launch};
-use super::live::Live;
+use super::live::{self, Live};
 use super::print::Out;
 use super::units::human_count;
 use super::{archive, run as run_command, swarm};
@@ -203,7 +203,7 @@ impl Observer<Engine> for Watch {
 
     fn on_gauges(&mut self, engine: &mut Engine, counted: &reactor::Gauges) {
         let since = self.started.elapsed();
-        let mut gauges = run_command::gauges(engine, counted);
+        let mut gauges = live::Gauges::of(engine, counted);
         self.tally.acknowledge(gauges.torrents_stored);
         gauges.torrents_stored = self.tally.stored.len() as u64;
         gauges.torrents_wanted = Some(self.tally.reachable.len() as u64);

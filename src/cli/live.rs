@@ -4,7 +4,8 @@ use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
 use super::units::{human_count, three_digits};
-use crate::reactor::sys;
+use crate::engine::Engine;
+use crate::reactor::{self, sys};
 
 /// What the line shows, as numbers.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -29,6 +30,25 @@ pub struct Gauges {
     pub fetches_failed: u64,
     /// What held the engine back last.
     pub limited_by: Option<&'static str>,
+}
+
+impl Gauges {
+    /// The engine's numbers at this moment.
+    pub fn of(engine: &mut Engine, counted: &reactor::Gauges) -> Self {
+        let stats = engine.stats();
+        Self {
+            nodes_known: stats.nodes_verified as u64,
+            coverage: stats.coverage.unwrap_or(0.0),
+            packets: counted.datagrams_in + counted.datagrams_out,
+            hashes_found: stats.hashes_found,
+            torrents_stored: stats.stored,
+            torrents_wanted: None,
+            fetches_open: stats.fetches_open as u64,
+            fetches_succeeded: stats.fetched,
+            fetches_failed: stats.fetches_failed,
+            limited_by: Some(stats.limited_by.name()),
+        }
+    }
 }
 
 /// Shows [`Gauges`] as they change.

@@ -27,6 +27,7 @@ pub mod operation;
 pub mod peers;
 pub mod ping;
 pub mod print;
+pub mod reload;
 pub mod run;
 pub mod scrape;
 pub mod search;

@@ -8,20 +8,14 @@ use serde_json::json;
 
 use super::contact;
 use super::failure::{Failure, Outcome};
-use super::filter::read_filter;
 use super::flags::RunFlags;
 use super::launch::{self, engine_config, launch, reactor_config, store_config};
-use super::live::Gauges;
+use super::reload::filter_of;
 use super::session::literal;
 use super::settings::RunSettings;
 use super::units::human_count;
 use super::watch::Watch;
-use crate::engine::Engine;
-use crate::engine::config::Rates;
-use crate::engine::io::Command;
-use crate::metadata::Filter;
 use crate::reactor::resolve::{Host, Resolver};
-use crate::reactor::{self, Handle};
 
 /// Crawls until SIGINT or SIGTERM.
 pub fn run(flags: &RunFlags) -> Result<Outcome, Failure> {
@@ -84,42 +78,6 @@ pub fn create_folder(db: &Path) -> Result<(), Failure> {
             folder.display()
         ))
     })
-}
-
-/// The engine's numbers as the live line shows them.
-pub fn gauges(engine: &mut Engine, counted: &reactor::Gauges) -> Gauges {
-    let stats = engine.stats();
-    Gauges {
-        nodes_known: stats.nodes_verified as u64,
-        coverage: stats.coverage.unwrap_or(0.0),
-        packets: counted.datagrams_in + counted.datagrams_out,
-        hashes_found: stats.hashes_found,
-        torrents_stored: stats.stored,
-        torrents_wanted: None,
-        fetches_open: stats.fetches_open as u64,
-        fetches_succeeded: stats.fetched,
-        fetches_failed: stats.fetches_failed,
-        limited_by: Some(stats.limited_by.name()),
-    }
-}
-
-/// Rates and filter can change while running; the rest takes effect at the next start. Without
-/// `with_rates` the caller sets those. The rates as they are configured now.
-pub fn reload(flags: &RunFlags, handle: &Handle, with_rates: bool) -> Option<Rates> {
-    let read = flags.settings(&[]).and_then(|settings| Ok((settings.rates, filter_of(&settings)?)));
-    let (rates, filter) = read
-        .inspect_err(|failure| log::error!("not reloaded, everything stays as it was: {failure}"))
-        .ok()?;
-    let first = if with_rates { handle.send(Command::SetRates(rates)) } else { Ok(()) };
-    match first.and_then(|()| handle.send(Command::SetFilter(filter))) {
-        Ok(()) => log::info!("reloaded rates and filter; other settings take effect at the next start"),
-        Err(_) => log::error!("not reloaded: the engine is too busy; try again"),
-    }
-    Some(rates)
-}
-
-fn filter_of(settings: &RunSettings) -> Result<Filter, Failure> {
-    settings.filter.as_deref().map_or_else(|| Ok(Filter::default()), read_filter)
 }
 
 fn host((name, port): &(String, u16)) -> Option<Host> {

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::flags::RunFlags;
-use super::live::Live;
-use super::run;
+use super::live::{self, Live};
+use super::reload;
 use super::settings::RunSettings;
 use super::traffic::{KEPT_NAME, Traffic};
 use super::units::{human_duration, human_size};
@@ -122,7 +122,7 @@ impl Observer<Engine> for Watch {
             self.silence.heard(since, engine.stats().dht.replies);
         }
         if self.live.is_due(since) {
-            let mut gauges = run::gauges(engine, counted);
+            let mut gauges = live::Gauges::of(engine, counted);
             match self.pause {
                 Some(Pause::Clock) => gauges.limited_by = Some("pause-between"),
                 Some(Pause::Traffic) => gauges.limited_by = Some("traffic-month"),
@@ -138,7 +138,7 @@ impl Observer<Engine> for Watch {
         let waits = self.pause == Some(Pause::Traffic);
         // Reading files must not hold up the loop.
         let work = move || {
-            if let Some(fresh) = run::reload(&flags, &handle, !waits) {
+            if let Some(fresh) = reload::reload(&flags, &handle, !waits) {
                 *rates.lock().unwrap_or_else(PoisonError::into_inner) = fresh;
             }
         };

@@ -6,6 +6,7 @@
 //! comes through [`net::Net`], so that tests can hand in faults and time.
 
 pub mod clock;
+mod config;
 mod drive;
 pub mod handle;
 mod links;
@@ -20,8 +21,9 @@ mod turn;
 mod fake;
 
 pub use clock::Clock;
+pub use config::{Listen, ReactorConfig};
 pub use handle::{Handle, Wake};
-pub use start::{Listen, Listening, ReactorConfig, StartError, listen};
+pub use start::{Listening, StartError, listen};
 pub use turn::{Exit, Gauges, Reactor, STOP_WITHIN};
 
 use crate::base::{Instant, SendQueue, UnixTime};

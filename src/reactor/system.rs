@@ -10,9 +10,9 @@ use mio::net::{TcpStream, UdpSocket};
 use mio::{Events, Interest, Poll, Token as MioToken, Waker};
 
 use super::clock::Clock;
+use super::config::ReactorConfig;
 use super::handle::Wake;
 use super::net::{Net, Ready, UdpBatch};
-use super::start::ReactorConfig;
 use super::sys::signals::{Arrived, Signals};
 use super::sys::tcp;
 use super::sys::udp::{self, DATAGRAM_MAX, Received, RecvBatch, SendBatch, SendReport, UdpOptions};

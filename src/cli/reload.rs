@@ -1,0 +1,30 @@
+//! What changes while the engine runs, when its settings are read again.
+
+use super::failure::Failure;
+use super::filter::read_filter;
+use super::flags::RunFlags;
+use super::settings::RunSettings;
+use crate::engine::config::Rates;
+use crate::engine::io::Command;
+use crate::metadata::Filter;
+use crate::reactor::Handle;
+
+/// Rates and filter can change while running; the rest takes effect at the next start. Without
+/// `with_rates` the caller sets those. The rates as they are configured now.
+pub fn reload(flags: &RunFlags, handle: &Handle, with_rates: bool) -> Option<Rates> {
+    let read = flags.settings(&[]).and_then(|settings| Ok((settings.rates, filter_of(&settings)?)));
+    let (rates, filter) = read
+        .inspect_err(|failure| log::error!("not reloaded, everything stays as it was: {failure}"))
+        .ok()?;
+    let first = if with_rates { handle.send(Command::SetRates(rates)) } else { Ok(()) };
+    match first.and_then(|()| handle.send(Command::SetFilter(filter))) {
+        Ok(()) => log::info!("reloaded rates and filter; other settings take effect at the next start"),
+        Err(_) => log::error!("not reloaded: the engine is too busy; try again"),
+    }
+    Some(rates)
+}
+
+/// The filter that the settings name, or one that keeps everything.
+pub fn filter_of(settings: &RunSettings) -> Result<Filter, Failure> {
+    settings.filter.as_deref().map_or_else(|| Ok(Filter::default()), read_filter)
+}
