@@ -1,5 +1,5 @@
-//! What goes to the archive: three lanes with credits, so that a slow disk stops new work
-//! instead of growing a queue.
+//! What goes to the archive, and what of it is not acknowledged yet: torrents have credits, so
+//! that a slow disk stops new work instead of growing a queue.
 
 use std::collections::VecDeque;
 
