@@ -12,7 +12,7 @@ pub mod terminal;
 pub mod udp;
 
 /// Sets a whole-number socket option that `socket2` does not know.
-#[cfg(target_os = "linux")]
+#[cfg(unix)]
 fn set_option(socket: &socket2::Socket, level: i32, name: i32, value: i32) -> std::io::Result<()> {
     use std::os::fd::AsRawFd;
     // SAFETY: `value` lives through the call, and the length given is its own.

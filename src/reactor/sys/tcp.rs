@@ -19,7 +19,7 @@ pub fn connect_on(interface: Option<&str>, from: Option<IpAddr>, to: SocketAddr)
     interface.map_or(Ok(()), |name| super::interface::bind(&socket, name))?;
     socket.set_tcp_nodelay(true)?;
     if let Some(from) = from {
-        #[cfg(target_os = "linux")]
+        #[cfg(all(target_os = "linux", not(portable)))]
         super::set_option(&socket, libc::IPPROTO_IP, libc::IP_BIND_ADDRESS_NO_PORT, 1)?;
         socket.bind(&SocketAddr::new(from, 0).into()).map_err(not_ours)?;
     }
@@ -33,9 +33,9 @@ pub fn connect_on(interface: Option<&str>, from: Option<IpAddr>, to: SocketAddr)
 
 /// A non-blocking socket, in one system call where that is possible.
 fn open(domain: Domain) -> io::Result<Socket> {
-    #[cfg(target_os = "linux")]
+    #[cfg(all(target_os = "linux", not(portable)))]
     return Socket::new(domain, Type::STREAM.nonblocking(), Some(Protocol::TCP));
-    #[cfg(not(target_os = "linux"))]
+    #[cfg(not(all(target_os = "linux", not(portable))))]
     {
         let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
         socket.set_nonblocking(true)?;

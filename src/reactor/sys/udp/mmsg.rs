@@ -101,14 +101,6 @@ pub(super) fn send(socket: &UdpSocket, outgoing: &[Outgoing], buffers: &[u8]) ->
     socket.try_io(|| sendmmsg(socket, &mut headers[..count]))
 }
 
-/// Has the kernel tell the local address of each datagram.
-pub(super) fn enable_pktinfo(socket: &Socket, v6: bool) -> io::Result<()> {
-    match v6 {
-        true => set_option(socket, libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, 1),
-        false => set_option(socket, libc::IPPROTO_IP, libc::IP_PKTINFO, 1),
-    }
-}
-
 /// Sizes both buffers past the system's limit; false without the right to.
 pub(super) fn force_buffers(socket: &Socket, bytes: usize) -> bool {
     let bytes = libc::c_int::try_from(bytes).unwrap_or(libc::c_int::MAX);

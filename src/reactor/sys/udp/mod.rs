@@ -1,8 +1,11 @@
 //! Datagrams in batches: many for one system call where the system can (Linux), one for one
-//! call elsewhere. Both ways have the same face, and Linux can use either.
+//! call elsewhere. Both ways have the same face, and Linux can use either; built with
+//! `--cfg portable`, it has only what the others have.
 
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(portable)))]
 mod mmsg;
+#[cfg(unix)]
+mod pktinfo;
 mod single;
 
 use std::io;
@@ -39,7 +42,7 @@ pub struct SendReport {
 #[derive(Clone, Copy, Debug)]
 pub struct UdpOptions {
     /// Learn the address each datagram was sent to, and let replies leave from it
-    /// (`IP_PKTINFO`, RFC 3542 `IPV6_PKTINFO`). Linux only; elsewhere ignored.
+    /// (`IP_PKTINFO`, RFC 3542 `IPV6_PKTINFO`), where the system can.
     pub pktinfo: bool,
     /// The receive and send buffers to ask for, bytes each; less is accepted.
     pub buffer_bytes: usize,
@@ -65,9 +68,9 @@ pub fn bind_on(interface: Option<&str>, addr: SocketAddr, options: UdpOptions) -
     interface.map_or(Ok(()), |name| super::interface::bind(&socket, name))?;
     socket.set_nonblocking(true)?;
     size_buffers(&socket, options.buffer_bytes);
-    #[cfg(target_os = "linux")]
+    #[cfg(unix)]
     if options.pktinfo {
-        mmsg::enable_pktinfo(&socket, addr.is_ipv6())?;
+        pktinfo::enable(&socket, addr.is_ipv6())?;
     }
     socket.bind(&addr.into())?;
     Ok(UdpSocket::from_std(socket.into()))
@@ -77,7 +80,7 @@ pub fn bind_on(interface: Option<&str>, addr: SocketAddr, options: UdpOptions) -
 pub struct RecvBatch(Recv);
 
 enum Recv {
-    #[cfg(target_os = "linux")]
+    #[cfg(all(target_os = "linux", not(portable)))]
     Many(mmsg::Recv),
     Single(single::Recv),
 }
@@ -85,7 +88,7 @@ enum Recv {
 impl RecvBatch {
     /// Room for `batch` datagrams, 1 to [`BATCH_MAX`]. With 1, and off Linux, they come one by one.
     pub fn new(batch: usize) -> Self {
-        #[cfg(target_os = "linux")]
+        #[cfg(all(target_os = "linux", not(portable)))]
         if batch > 1 {
             return Self(Recv::Many(mmsg::Recv::new(batch.min(BATCH_MAX))));
         }
@@ -97,7 +100,7 @@ impl RecvBatch {
     /// without an error. `WouldBlock`: the socket is empty.
     pub fn recv(&mut self, socket: &UdpSocket) -> io::Result<usize> {
         match &mut self.0 {
-            #[cfg(target_os = "linux")]
+            #[cfg(all(target_os = "linux", not(portable)))]
             Recv::Many(recv) => recv.recv(socket),
             Recv::Single(recv) => recv.recv(socket),
         }
@@ -106,7 +109,7 @@ impl RecvBatch {
     /// The most that one receive brings.
     pub fn capacity(&self) -> usize {
         match &self.0 {
-            #[cfg(target_os = "linux")]
+            #[cfg(all(target_os = "linux", not(portable)))]
             Recv::Many(recv) => recv.capacity(),
             Recv::Single(_) => 1,
         }
@@ -115,7 +118,7 @@ impl RecvBatch {
     /// The datagram at `index`, which must be below what the last [`RecvBatch::recv`] returned.
     pub fn message(&self, index: usize) -> Received<'_> {
         match &self.0 {
-            #[cfg(target_os = "linux")]
+            #[cfg(all(target_os = "linux", not(portable)))]
             Recv::Many(recv) => recv.message(index),
             Recv::Single(recv) => recv.message(),
         }
@@ -140,14 +143,14 @@ struct Outgoing {
 
 impl SendBatch {
     /// Room for `batch` datagrams, 1 to [`BATCH_MAX`]. With 1, and off Linux, each is one system
-    /// call, and `local` is ignored.
+    /// call.
     pub fn new(batch: usize) -> Self {
         let batch = batch.clamp(1, BATCH_MAX);
         Self {
             buffers: vec![0; batch * DATAGRAM_MAX].into_boxed_slice(),
             outgoing: Vec::with_capacity(batch),
             sent: 0,
-            many: batch > 1 && cfg!(target_os = "linux"),
+            many: batch > 1 && cfg!(all(target_os = "linux", not(portable))),
         }
     }
 
@@ -223,12 +226,13 @@ impl SendBatch {
     fn send_some(&self, socket: &UdpSocket) -> io::Result<usize> {
         let waiting = &self.outgoing[self.sent..];
         let buffers = &self.buffers[self.sent * DATAGRAM_MAX..];
-        #[cfg(target_os = "linux")]
+        #[cfg(all(target_os = "linux", not(portable)))]
         if self.many {
             return mmsg::send(socket, waiting, buffers);
         }
         debug_assert!(!self.many, "batches are for Linux");
-        socket.send_to(&buffers[..waiting[0].len], waiting[0].remote).map(|_| 1)
+        let Outgoing { remote, local, len } = waiting[0];
+        single::send(socket, &buffers[..len], remote, local).map(|()| 1)
     }
 
     fn clear(&mut self) {
@@ -263,7 +267,7 @@ impl SendError {
 /// Asks for large buffers, past the system's limit where we may (`CAP_NET_ADMIN`), and takes
 /// what it gives: the crawl works with small ones, it only loses more in a burst.
 fn size_buffers(socket: &Socket, bytes: usize) {
-    #[cfg(target_os = "linux")]
+    #[cfg(all(target_os = "linux", not(portable)))]
     if mmsg::force_buffers(socket, bytes) {
         return;
     }
@@ -406,11 +410,22 @@ mod tests {
     #[cfg(target_os = "linux")]
     #[test]
     fn one_socket_stands_for_many_addresses() {
+        many_addresses(64);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn one_socket_stands_for_many_addresses_one_by_one() {
+        many_addresses(1);
+    }
+
+    /// A wildcard socket is asked at a hundred addresses and answers from each of them.
+    fn many_addresses(batch: usize) {
         let (swarm, swarm_addr) = local(true, "0.0.0.0:0");
         let (engine, engine_addr) = local(false, "127.0.0.1:0");
         let nodes: Vec<SocketAddr> =
             (1..=100).map(|i| SocketAddr::new([127, 16, 3, i].into(), swarm_addr.port())).collect();
-        let mut send = SendBatch::new(64);
+        let mut send = SendBatch::new(batch);
         for node in &nodes {
             assert!(send.push(*node, None, node.to_string().as_bytes()));
             if send.is_full() {
@@ -418,7 +433,7 @@ mod tests {
             }
         }
         send.flush(&engine).unwrap();
-        for (data, remote, local) in drain(&swarm, 64) {
+        for (data, remote, local) in drain(&swarm, batch) {
             assert_eq!(remote, engine_addr);
             assert!(send.push(remote, local, &data));
             if send.is_full() {
@@ -426,26 +441,32 @@ mod tests {
             }
         }
         send.flush(&swarm).unwrap();
-        let answers = drain(&engine, 64);
+        let answers = drain(&engine, batch);
         assert_eq!(answers.len(), nodes.len());
         for (data, remote, _) in answers {
             assert_eq!(data, remote.to_string().as_bytes());
         }
     }
 
-    #[cfg(target_os = "linux")]
+    #[cfg(unix)]
     #[test]
     fn ipv6_tells_and_keeps_the_local_address() {
+        for batch in [1, 2] {
+            ipv6_local_address(batch);
+        }
+    }
+
+    fn ipv6_local_address(batch: usize) {
         // A host without IPv6 has nothing to test here.
         let Ok(a) = bind("[::1]:0".parse().unwrap(), UdpOptions { pktinfo: true, ..UdpOptions::default() })
         else {
             return;
         };
         let (b, b_addr) = local(true, "[::1]:0");
-        let mut send = SendBatch::new(2);
+        let mut send = SendBatch::new(batch);
         assert!(send.push(b_addr, Some("::1".parse().unwrap()), b"x"));
         assert_eq!(send.flush(&a).unwrap(), SendReport { sent: 1, dropped: 0, waiting: 0 });
-        let got = drain(&b, 2);
+        let got = drain(&b, batch);
         assert_eq!(got, [(b"x".to_vec(), a.local_addr().unwrap(), Some("::1".parse().unwrap()))]);
     }
 }
