@@ -1,7 +1,9 @@
 //! The contract, proved without a socket: engines meet in virtual time over links that lose,
 //! delay and split, and a seed is a run.
 
+use std::cell::RefCell;
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -56,6 +58,53 @@ fn two_engines_ping_and_one_fetches_from_the_other() {
         let torrent = world.store_of(a).torrents.values().next().expect("stored");
         assert_eq!(torrent.name, b"test.file", "seed {seed}");
         world.engine_of(a).check_invariants();
+    }
+}
+
+/// Reading it is work for another thread, and serving it takes more than fits into a send queue.
+#[test]
+fn a_large_dictionary_is_served_and_proved_apart_from_the_loop() {
+    for seed in 0..3 {
+        let mut world = World::new(seed, Link::default());
+        let (a, b) = (world.add(addr(1), config()), world.add(addr(2), config()));
+        let hash = world.engine_of(b).share(info(100));
+        world.command(a, Command::Fetch(FETCH, hash, vec![addr(2)]));
+        let limit = Duration::from_secs(20);
+        assert!(world.run(limit, |world| done(world, a, FETCH).is_some()), "seed {seed}");
+        world.engine_of(a).check_invariants();
+        assert_eq!(world.engine_of(a).stats().fetches_open, 0);
+        assert_eq!(world.store_of(a).torrents[&hash].raw, info(100));
+    }
+}
+
+#[test]
+fn bytes_out_hold_over_streams_in_every_window_and_the_stream_comes_to_its_end() {
+    let rate = 100_000;
+    let mut world = World::new(4, Link::default());
+    let slow = Config::new(Vec::new(), Rates { bytes_out: rate, ..Rates::MAX });
+    let (a, b) = (world.add(addr(1), config()), world.add(addr(2), slow));
+    let sent = Rc::new(RefCell::new(Vec::new()));
+    let seen = Rc::clone(&sent);
+    world.set_tap(move |packet| {
+        if packet.host == b && !packet.inbound {
+            seen.borrow_mut().push((packet.at, packet.len as u64));
+        }
+    });
+    let hash = world.engine_of(b).share(info(100));
+    world.command(a, Command::Fetch(FETCH, hash, vec![addr(2)]));
+    assert!(world.run(Duration::from_secs(120), |world| done(world, a, FETCH).is_some()));
+    assert_eq!(done(&world, a, FETCH), Some(true));
+    let sent = sent.borrow();
+    let total: u64 = sent.iter().map(|(_, len)| len).sum();
+    assert!(total as usize > info(100).len());
+    for (at, (start, _)) in sent.iter().enumerate() {
+        let mut window = 0;
+        for (end, len) in &sent[at..] {
+            window += len;
+            let allowed = rate * (end.since(*start).as_millis() as u64 + 1) / 1_000;
+            // A bucket of 64 KiB, and what is put aside for streams.
+            assert!(window <= allowed + (64 << 10) + (16 << 10), "{window} bytes after {start:?}");
+        }
     }
 }
 

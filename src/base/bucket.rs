@@ -56,6 +56,11 @@ impl TokenBucket {
         self.rate
     }
 
+    /// The most at once.
+    pub fn burst(&self) -> u64 {
+        self.burst
+    }
+
     /// Takes `tokens` if they are there.
     pub fn take(&mut self, now: Instant, tokens: u64) -> bool {
         if self.rate == 0 {

@@ -51,9 +51,19 @@ impl SendQueue {
 
     /// Fills `out` with the first segments, for `writev`; how many it filled.
     pub fn slices<'a>(&'a self, out: &mut [IoSlice<'a>]) -> usize {
-        let mut filled = 0;
+        self.slices_within(self.len, out)
+    }
+
+    /// The same, of at most the first `most` bytes.
+    pub fn slices_within<'a>(&'a self, most: usize, out: &mut [IoSlice<'a>]) -> usize {
+        let (mut filled, mut left) = (0, most);
         for (slot, segment) in out.iter_mut().zip(&self.segments) {
-            *slot = IoSlice::new(segment);
+            if left == 0 {
+                break;
+            }
+            let taken = segment.len().min(left);
+            *slot = IoSlice::new(&segment[..taken]);
+            left -= taken;
             filled += 1;
         }
         filled
@@ -89,6 +99,12 @@ mod tests {
         let mut out = [IoSlice::new(&[]); 4];
         assert_eq!(queue.slices(&mut out), 1);
         assert_eq!((&*out[0], queue.len(), queue.room()), (&b"bc"[..], 2, 6));
+        queue.push(Bytes::from_static(b"xyz")).unwrap();
+        for (most, lens) in [(0, vec![]), (1, vec![1]), (3, vec![2, 1]), (99, vec![2, 3])] {
+            let mut out = [IoSlice::new(&[]); 4];
+            let filled = queue.slices_within(most, &mut out);
+            assert_eq!(out[..filled].iter().map(|slice| slice.len()).collect::<Vec<_>>(), lens);
+        }
         queue.advance(99);
         assert!(queue.is_empty());
     }

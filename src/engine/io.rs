@@ -5,6 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 use crate::base::{Id, InfoHash, Instant, NodeId, Path, Token};
 use crate::model::{StoreOp, StoreResult, Torrent};
 
+pub use super::work::{Job, Worked};
+
 /// A stream, by the name the engine gave it. Stale names reach nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LinkId(pub Token);
@@ -29,6 +31,8 @@ pub enum Input<'a> {
     Closed(LinkId, Reason),
     /// The archive answered.
     Stored(StoreResult),
+    /// What came of [`Output::Work`].
+    Worked(Worked),
     /// Somebody wants something done.
     Command(Command),
 }
@@ -53,6 +57,8 @@ pub enum Output {
     Close(LinkId),
     /// Hand this to the writer thread.
     Store(StoreOp),
+    /// Do this on another thread: it takes too long for the loop.
+    Work(Job),
     /// A command's answer.
     Answer(CommandId, Answer),
     /// A torrent is new in the archive's queue: for what follows it live.

@@ -30,6 +30,10 @@ pub(super) struct Link {
     /// Bytes that the machine has not consumed yet, at most what it states.
     rest: Vec<u8>,
     pub(super) open: bool,
+    /// The driver has closed it: it waits for what its bytes turn out to be.
+    pub(super) proving: bool,
+    /// It waits for `--bytes-out`.
+    pub(super) held: bool,
     /// When the one timer entry that counts will fire.
     timer_at: Instant,
 }
@@ -61,6 +65,8 @@ impl Links {
             out: SendQueue::new(SEND_MAX),
             rest: Vec::new(),
             open,
+            proving: false,
+            held: false,
             timer_at: Instant::FAR,
         };
         let hash = link.machine.fetching();

@@ -8,9 +8,11 @@ pub mod config;
 pub mod io;
 mod known;
 mod links;
+mod pace;
 mod persist;
 pub mod stats;
 mod wiring;
+mod work;
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
@@ -30,6 +32,7 @@ use config::{Config, Rates};
 use io::{Input, LinkId, Output, Why};
 use known::Known;
 use links::{Link, Links, Machine, Shelf};
+use pace::Pace;
 use persist::Persist;
 use stats::{LimitedBy, Stats};
 use wiring::commands::Running;
@@ -40,6 +43,7 @@ pub struct Engine {
     config: Config,
     rng: Rng,
     buckets: Buckets,
+    pace: Pace,
     dht: Dht,
     queue: Queue,
     links: Links,
@@ -88,6 +92,7 @@ impl Engine {
         dht.restore(&recovered.nodes, now, unix);
         Self {
             buckets,
+            pace: Pace::default(),
             dht,
             queue,
             links: Links::default(),
@@ -137,6 +142,7 @@ impl Engine {
                     self.known.remove(&lost);
                 }
             }
+            Input::Worked(worked) => self.on_worked(worked, now),
             Input::Command(command) => self.on_command(command, now),
         }
         0
@@ -202,9 +208,33 @@ impl Engine {
         v1
     }
 
-    /// What waits to be written to a stream; the driver advances it by what it wrote.
-    pub fn send_queue(&mut self, link: LinkId) -> Option<&mut SendQueue> {
-        self.links.get_mut(link).map(|link| &mut link.out)
+    /// What waits to be written to a stream.
+    pub fn send_queue(&self, link: LinkId) -> Option<&SendQueue> {
+        self.links.get(link).map(|link| &link.out)
+    }
+
+    /// How many of the bytes that wait may be written to a stream now. If not all, then
+    /// [`Output::Write`] comes again when more may be.
+    pub fn write_allowance(&mut self, now: Instant, id: LinkId) -> usize {
+        let Some(link) = self.links.get_mut(id) else { return 0 };
+        let allowed = self.pace.allowance(&self.buckets.bytes_out, link.out.len(), now);
+        if allowed < link.out.len() && !std::mem::replace(&mut link.held, true) {
+            self.stats.limited_by = LimitedBy::Rate;
+            self.pace.hold(id, now);
+        }
+        allowed
+    }
+
+    /// The first bytes of what waited were written to a stream.
+    pub fn wrote(&mut self, now: Instant, id: LinkId, count: usize) {
+        self.stats.tcp_bytes_out += count as u64;
+        self.pace.spend(&mut self.buckets.bytes_out, count, now);
+        let Some(link) = self.links.get_mut(id) else { return };
+        let was_full = link.out.room() < ROOM_MIN;
+        link.out.advance(count);
+        if was_full {
+            link.machine.poll_write(&mut link.out);
+        }
     }
 
     /// False: leave what arrives on this stream where it is for now.
@@ -329,11 +359,8 @@ impl Engine {
         let Some(link) = self.links.get_mut(id) else { return };
         let before = link.out.len();
         link.machine.poll_write(&mut link.out);
-        let queued = (link.out.len() - before) as u64;
         let over = matches!(&link.machine, Machine::Serve(serve) if serve.is_over());
-        if queued > 0 {
-            self.stats.tcp_bytes_out += queued;
-            self.buckets.bytes_out.take_up_to(now, queued);
+        if link.out.len() > before {
             self.outbox.push_back(Output::Write(id));
         }
         if over {
@@ -344,12 +371,19 @@ impl Engine {
     }
 
     fn close(&mut self, id: LinkId) {
-        if self.links.remove(id).is_some() {
+        if self.links.remove(id).is_some_and(|link| !link.proving) {
             self.outbox.push_back(Output::Close(id));
         }
     }
 
     fn on_deadlines(&mut self, now: Instant) {
+        while let Some(id) = self.pace.pop_due(&mut self.buckets.bytes_out, now) {
+            if let Some(link) = self.links.get_mut(id) {
+                link.held = false;
+                self.outbox.push_back(Output::Write(id));
+                break;
+            }
+        }
         while let Some(id) = self.links.pop_due(now) {
             if let Some(link) = self.links.get_mut(id) {
                 link.machine.on_deadline(now);
@@ -391,8 +425,9 @@ impl Engine {
         let retry = retry.map(|at| (at, Why::Retry));
         let read =
             Some(self.buckets.bytes_in.ready_at(now, 1)).filter(|at| *at > now).map(|at| (at, Why::Rate));
+        let write = self.pace.next_deadline(&self.buckets.bytes_out).map(|at| (at, Why::Rate));
         let own = [Some((self.flush_at, Why::Save)), Some((self.save_at, Why::Save))];
-        let all = [dht, link, retry, refresh, read].into_iter().chain(own).flatten();
+        let all = [dht, link, retry, refresh, read, write].into_iter().chain(own).flatten();
         let (at, why) = all.min_by_key(|(at, _)| *at).unwrap_or((self.flush_at, Why::Save));
         // A wish that a limit holds back is looked at again shortly, not at once.
         (at.max(now + TURN_MIN), why)
@@ -499,5 +534,8 @@ const BYTES_BURST_MIN: u64 = 65_536;
 const TURN_MIN: Duration = Duration::from_millis(1);
 const SWEEP_WINDOW_MIN: usize = 32;
 const SWEEP_WINDOW_MAX: usize = 2_048;
+/// A queue with less room than a piece of metadata and its frame may have been too small for what
+/// there was to say.
+const ROOM_MIN: usize = 32 << 10;
 /// Accepted streams and fetches together.
 const LINKS_MAX: usize = 20_000;

@@ -64,10 +64,10 @@ impl Persist {
     }
 
     /// A torrent; `merges` if the archive has it under its other hash already.
-    pub(super) fn torrent(&mut self, torrent: Torrent, merges: bool) {
+    pub(super) fn torrent(&mut self, torrent: Box<Torrent>, merges: bool) {
         self.torrents_open += 1;
         let lane = if merges { Lane::Merge(torrent.infohash) } else { Lane::New(torrent.infohash) };
-        self.waiting.push_back((lane, StoreOp::Torrent(Box::new(torrent))));
+        self.waiting.push_back((lane, StoreOp::Torrent(torrent)));
     }
 
     /// Bookkeeping that is never shed; the engine's own timers bound how often it comes.

@@ -2,7 +2,8 @@
 //! pieces asked for at once (BEP 9), assembled in place, verified.
 //!
 //! Drive: `new`, `on_opened`, then `on_bytes` as they come; after each call `poll_write`,
-//! `poll_event` until `None`, `next_deadline`. After the one `Verified` or `Failed` it is over.
+//! `poll_event` until `None`, `next_deadline`. After the one `Verified`, `Assembled` or `Failed`
+//! it is over.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::prove::{AT_ONCE_MAX, Assembled};
 use super::verify::{Hashes, verify};
 use crate::base::{InfoHash, Instant, SendQueue};
 use crate::wire::bencode;
@@ -44,8 +46,11 @@ pub struct Reservation {
 }
 
 /// What a fetch came to, or learnt on the way.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub enum Event {
+    /// All is here, and it is so much that [`Assembled::prove`] is work for another thread. Close
+    /// the connection.
+    Assembled(Assembled),
     /// Other peers of the same torrent (BEP 11), at most 200 over the life of a fetch.
     PexPeers(Vec<SocketAddr>),
     /// The dictionary, proved to be the one asked for. Close the connection.
@@ -145,7 +150,7 @@ struct Assembly {
     arrived: usize,
     /// The whole dictionary must be here by then, however steadily it drips.
     hard_deadline: Instant,
-    _share: Reservation,
+    share: Reservation,
 }
 
 impl Budget {
@@ -389,7 +394,7 @@ impl Fetch {
             asked: 0,
             arrived: 0,
             hard_deadline: now + self.timeouts.piece * 2 + slowest,
-            _share: share,
+            share,
         };
         self.enter(State::Assembling(Box::new(assembly)), now, self.timeouts.piece);
         Ok(())
@@ -455,12 +460,24 @@ impl Fetch {
         assembly.arrived += 1;
         self.deadline = now + self.timeouts.piece;
         if assembly.arrived == assembly.pieces() {
-            let raw = std::mem::take(&mut assembly.buffer);
-            let hashes = verify(self.hash, &raw).ok_or(Why::WrongHash)?;
-            self.state = State::Over;
-            self.outcome = Some(Event::Verified(raw.into(), hashes));
+            self.complete()?;
         }
         Ok(taken)
+    }
+
+    /// The last piece is here.
+    fn complete(&mut self) -> Result<(), Why> {
+        let State::Assembling(assembly) = &mut self.state else { return Ok(()) };
+        let raw = Bytes::from(std::mem::take(&mut assembly.buffer));
+        if raw.len() <= AT_ONCE_MAX {
+            let hashes = verify(self.hash, &raw).ok_or(Why::WrongHash)?;
+            self.outcome = Some(Event::Verified(raw, hashes));
+            self.state = State::Over;
+        } else if let State::Assembling(assembly) = std::mem::replace(&mut self.state, State::Over) {
+            let (hash, share) = (self.hash, assembly.share);
+            self.outcome = Some(Event::Assembled(Assembled { hash, raw, share }));
+        }
+        Ok(())
     }
 }
 
@@ -650,8 +667,20 @@ mod tests {
             let (mut fetch, budget) = opened(&raw);
             let copy = Bytes::from(raw.clone());
             let events = talk(&mut fetch, move |_| Some(copy.clone()), seed);
-            let [Event::Verified(got, hashes)] = events.as_slice() else { panic!("seed {seed}: {events:?}") };
-            assert_eq!((&got[..], hashes.v1), (&raw[..], Some(fetch.hash())), "seed {seed}");
+            let got = match events.as_slice() {
+                [Event::Verified(got, hashes)] if size <= AT_ONCE_MAX => {
+                    assert_eq!(hashes.v1, Some(fetch.hash()), "seed {seed}");
+                    got
+                }
+                [Event::Assembled(all)] if size > AT_ONCE_MAX => {
+                    assert_eq!(budget.left(), (64 << 20) - raw.len() as u64, "its share is still held");
+                    assert_eq!(all.hash, fetch.hash());
+                    &all.raw
+                }
+                other => panic!("seed {seed}: {other:?}"),
+            };
+            assert_eq!(got[..], raw[..], "seed {seed}");
+            drop(events);
             assert_eq!((fetch.next_deadline(), budget.left()), (None, 64 << 20));
         }
     }

@@ -2,10 +2,11 @@
 //! check, the parse, what is never kept; and the seeding side of the same protocol.
 //!
 //! Nothing here owns a socket or a clock. `Queue` decides, `Fetch` talks, `verify` judges,
-//! `torrent::parse` reads; the engine carries results from one to the other.
+//! `torrent::parse` reads (`Assembled` does both, on any thread); the engine carries results from one to the other.
 
 mod fetch;
 mod filter;
+mod prove;
 pub mod queue;
 mod serve;
 pub mod torrent;
@@ -13,6 +14,7 @@ mod verify;
 
 pub use fetch::{Budget, Event, Fetch, METADATA_MAX, Reservation, Step, Timeouts, UNCONSUMED_MAX, Why};
 pub use filter::{Filter, FilterError, FilterErrorKind, RULE_LEN_MAX, RULES_MAX};
+pub use prove::{AT_ONCE_MAX, Assembled, Proved, read};
 pub use queue::Queue;
 pub use serve::{Fault, Library, Serve};
 pub use verify::{Hashes, verify};

@@ -14,8 +14,16 @@ impl Drive for Engine {
         Self::poll(self, now, unix, scratch)
     }
 
-    fn send_queue(&mut self, link: LinkId) -> Option<&mut SendQueue> {
+    fn send_queue(&self, link: LinkId) -> Option<&SendQueue> {
         Self::send_queue(self, link)
+    }
+
+    fn write_allowance(&mut self, now: Instant, link: LinkId) -> usize {
+        Self::write_allowance(self, now, link)
+    }
+
+    fn wrote(&mut self, now: Instant, link: LinkId, count: usize) {
+        Self::wrote(self, now, link, count);
     }
 
     fn wants_read(&self, link: LinkId) -> bool {

@@ -16,6 +16,7 @@ pub mod start;
 pub mod sys;
 pub mod system;
 mod turn;
+mod workers;
 
 #[cfg(test)]
 mod fake;
@@ -40,7 +41,14 @@ pub trait Drive {
     fn poll(&mut self, now: Instant, unix: UnixTime, scratch: &mut [u8]) -> Output;
 
     /// What waits to be written to a link; `None` if the engine does not know the link.
-    fn send_queue(&mut self, link: LinkId) -> Option<&mut SendQueue>;
+    fn send_queue(&self, link: LinkId) -> Option<&SendQueue>;
+
+    /// How many of the bytes that wait may be written to a link now. If not all, `Output::Write`
+    /// comes again when more may be.
+    fn write_allowance(&mut self, now: Instant, link: LinkId) -> usize;
+
+    /// The first `count` bytes of what waited were written to a link.
+    fn wrote(&mut self, now: Instant, link: LinkId, count: usize);
 
     /// False: the link is not to be read for now.
     fn wants_read(&self, link: LinkId) -> bool;

@@ -15,6 +15,7 @@ use super::start::Listening;
 use super::sys::errors;
 use super::sys::udp::DATAGRAM_MAX;
 use super::system::SystemNet;
+use super::workers::Workers;
 use super::{Archive, Drive, Observer};
 use crate::base::{Instant, Path, SocketId, UnixTime};
 use crate::engine::io::{Command, Input, LinkId, Output, Reason};
@@ -41,6 +42,7 @@ pub struct Reactor<E, A, O = (), N: Net = SystemNet> {
     /// Operations that the archive had no room for.
     stuck: VecDeque<StoreOp>,
     commands: Receiver<Command>,
+    workers: Workers,
     wake: Wake,
     ready: Vec<Ready>,
     /// A budget ran out before the work did.
@@ -135,6 +137,7 @@ impl<E: Drive, A: Archive, O: Observer<E>, N: Net> Reactor<E, A, O, N> {
             closing: Vec::new(),
             stuck: VecDeque::new(),
             commands,
+            workers: Workers::new(wake.clone()),
             wake,
             ready: Vec::new(),
             busy: true,
@@ -194,6 +197,7 @@ impl<E: Drive, A: Archive, O: Observer<E>, N: Net> Reactor<E, A, O, N> {
         self.read_links();
         self.take_commands();
         self.take_stored();
+        self.take_worked();
         let stopped = self.settle();
         self.flush_sockets();
         self.close_links();
@@ -366,6 +370,14 @@ impl<E: Drive, A: Archive, O: Observer<E>, N: Net> Reactor<E, A, O, N> {
         self.busy = true;
     }
 
+    fn take_worked(&mut self) {
+        for _ in 0..WORKED_PER_TURN {
+            let Some(worked) = self.workers.poll() else { return };
+            self.input(Input::Worked(worked));
+        }
+        self.busy = true;
+    }
+
     /// Drains the engine and writes what it wants written, until neither leads to more. True if
     /// the engine has stopped.
     fn settle(&mut self) -> bool {
@@ -395,6 +407,7 @@ impl<E: Drive, A: Archive, O: Observer<E>, N: Net> Reactor<E, A, O, N> {
                 Output::Write(link) => self.want_write(link),
                 Output::Close(link) => self.close(link),
                 Output::Store(op) => self.submit(op),
+                Output::Work(job) => self.workers.submit(job),
                 Output::Answer(command, answer) => self.observer.on_answer(command, answer),
                 Output::Event(event) => self.observer.on_event(event),
                 Output::Stopped => return Drained::Stopped,
@@ -485,6 +498,7 @@ const READ_BUDGET: usize = 64 << 10;
 const BATCHES_PER_TURN: usize = 16;
 const COMMANDS_PER_TURN: usize = 64;
 const STORED_PER_TURN: usize = 256;
+const WORKED_PER_TURN: usize = 64;
 /// A turn at full load has some hundred outputs; more wait for the next turn.
 const OUTPUTS_PER_TURN: usize = 4096;
 /// Writing makes room, which may lead to more writing; usually the second round finds nothing.

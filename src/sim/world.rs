@@ -12,7 +12,7 @@ use crate::base::hash::sha1;
 use crate::base::{Instant, Path, Rng, SocketId, UnixTime};
 use crate::engine::Engine;
 use crate::engine::config::Config;
-use crate::engine::io::{Answer, Command, CommandId, Input, LinkId, Output, Reason};
+use crate::engine::io::{Answer, Command, CommandId, Input, LinkId, Output, Reason, Worked};
 use crate::model::{Recovered, StoreResult};
 
 /// One engine, by the order in which they were added.
@@ -61,6 +61,8 @@ pub struct World {
     tap: Option<Box<dyn FnMut(Packet)>>,
     digest: [u8; 20],
     steps: u64,
+    /// What came of work, until the time that it takes is over.
+    worked: BTreeMap<u64, Worked>,
 }
 
 struct Host {
@@ -102,6 +104,7 @@ enum What {
     Failed { link: LinkId, refused: bool },
     Stored { count: u32 },
     StoreClosed,
+    Worked(u64),
 }
 
 impl World {
@@ -121,6 +124,7 @@ impl World {
             tap: None,
             digest: [0; 20],
             steps: 0,
+            worked: BTreeMap::new(),
         }
     }
 
@@ -272,6 +276,11 @@ impl World {
             }
             What::Stored { count } => self.input(host, Input::Stored(StoreResult::Committed(count))),
             What::StoreClosed => self.input(host, Input::Stored(StoreResult::Closed)),
+            What::Worked(number) => {
+                if let Some(worked) = self.worked.remove(&number) {
+                    self.input(host, Input::Worked(worked));
+                }
+            }
         }
     }
 
@@ -310,6 +319,10 @@ impl World {
                         _ => What::Stored { count: 1 },
                     };
                     self.push(now + after, host, what);
+                }
+                Output::Work(job) => {
+                    self.worked.insert(self.sequence, job.run());
+                    self.push(now + WORK, host, What::Worked(self.sequence));
                 }
                 Output::Answer(id, answer) => self.hosts[host.0].answers.push((id, answer)),
                 Output::Event(_) => {}
@@ -376,12 +389,17 @@ impl World {
 
     /// Takes what waits on a link and sends it in pieces, in order.
     fn write(&mut self, host: HostId, link: LinkId) {
-        let Some(queue) = self.hosts[host.0].engine.send_queue(link) else { return };
+        let now = self.now;
+        let engine = &mut self.hosts[host.0].engine;
+        let allowed = engine.write_allowance(now, link);
+        let Some(queue) = engine.send_queue(link) else { return };
         let mut slices = [IoSlice::new(&[]); 64];
-        let filled = queue.slices(&mut slices);
+        let filled = queue.slices_within(allowed, &mut slices);
         let data: Vec<u8> = slices[..filled].iter().flat_map(|slice| slice.iter().copied()).collect();
-        queue.advance(data.len());
-        let more = !queue.is_empty();
+        if data.is_empty() {
+            return;
+        }
+        engine.wrote(now, link, data.len());
         self.tap_stream(host, link, false, data.len());
         let Some(stream) = self.streams.get(&(host, link)).copied() else { return };
         let Some((peer, peer_link)) = stream.peer else { return };
@@ -396,9 +414,7 @@ impl World {
         if let Some(stream) = self.streams.get_mut(&(host, link)) {
             stream.clear_at = at;
         }
-        if more {
-            self.write(host, link);
-        }
+        self.write(host, link);
     }
 
     fn hang_up(&mut self, host: HostId, link: LinkId) {
@@ -443,6 +459,7 @@ impl World {
             What::Eof(_) => line.push(4),
             What::Failed { .. } => line.push(5),
             What::Stored { .. } | What::StoreClosed => line.push(6),
+            What::Worked(_) => line.push(7),
         }
         self.digest = sha1(&line);
     }
@@ -451,3 +468,5 @@ impl World {
 /// A day in 2026; nothing depends on which.
 const EPOCH: u64 = 1_790_000_000;
 const DATAGRAM_MAX: usize = 2_048;
+/// The largest dictionary takes a slow machine about so long.
+const WORK: Duration = Duration::from_millis(50);

@@ -3,15 +3,12 @@
 
 use std::net::SocketAddr;
 
-use bytes::Bytes;
-
 use crate::base::{InfoHash, Instant, Scope};
-use crate::engine::io::{Event as Live, LinkId, Output};
+use crate::engine::io::{Event as Live, Job, LinkId, Output, Worked};
 use crate::engine::links::{Link, Machine};
 use crate::engine::stats::LimitedBy;
 use crate::engine::{Engine, io::Reason};
-use crate::metadata::torrent::{self, Heard};
-use crate::metadata::{Event, Fetch, Hashes, Step, Why};
+use crate::metadata::{Assembled, Event, Fetch, Proved, Step, Why, read};
 use crate::model::{Drop, Torrent};
 
 impl Engine {
@@ -56,8 +53,10 @@ impl Engine {
                 }
                 Some(Event::Verified(raw, hashes)) => {
                     self.close(id);
-                    self.on_verified(hash, remote, raw, hashes, now);
+                    let proved = read(raw, hashes, &self.config.filter);
+                    self.on_proved(hash, remote, proved, now);
                 }
+                Some(Event::Assembled(assembled)) => return self.begin_proof(id, assembled),
                 Some(Event::Failed(why)) => {
                     self.close(id);
                     self.fetch_failed(hash, remote, why, now);
@@ -90,17 +89,42 @@ impl Engine {
         }
     }
 
-    fn on_verified(&mut self, hash: InfoHash, from: SocketAddr, raw: Bytes, hashes: Hashes, now: Instant) {
+    /// Closes the stream but keeps its link, so that what comes of the work finds its way back, or
+    /// nobody if the torrent has come from elsewhere.
+    fn begin_proof(&mut self, id: LinkId, assembled: Assembled) {
+        if let Some(link) = self.links.get_mut(id) {
+            link.proving = true;
+        }
+        self.outbox.push_back(Output::Close(id));
+        let filter = self.config.filter.clone();
+        self.outbox.push_back(Output::Work(Job { link: id, assembled, filter }));
+    }
+
+    /// Work is done.
+    pub(in crate::engine) fn on_worked(&mut self, worked: Worked, now: Instant) {
+        let Some(link) = self.links.remove(worked.link) else { return };
+        let Machine::Fetch(fetch) = &link.machine else { return };
+        self.on_proved(fetch.hash(), link.remote, worked.proved, now);
+    }
+
+    fn on_proved(&mut self, hash: InfoHash, from: SocketAddr, proved: Proved, now: Instant) {
+        let (len, torrent) = match proved {
+            Proved::WrongHash => return self.fetch_failed(hash, from, Why::WrongHash, now),
+            Proved::NoTorrent(len, error) => (len, Err(error)),
+            Proved::Torrent(len, torrent, rule) => (len, Ok((torrent, rule))),
+        };
         self.stats.fetched += 1;
-        self.stats.metadata_bytes += raw.len() as u64;
+        self.stats.metadata_bytes += len as u64;
         let pending = self.queue.done(hash, from, now);
         self.close_others(hash);
-        let first_seen = pending.map_or(self.unix, |pending| pending.first_seen);
-        let peers = pending.map_or(0, |pending| pending.peers);
         self.known.insert(&hash);
-        let heard = Heard { first_seen, fetched: self.unix, peers };
-        match torrent::parse(raw, hashes, heard) {
-            Ok(torrent) => self.keep(hash, torrent),
+        match torrent {
+            Ok((mut torrent, rule)) => {
+                torrent.first_seen = pending.map_or(self.unix, |pending| pending.first_seen);
+                torrent.peers = pending.map_or(0, |pending| pending.peers);
+                torrent.fetched = self.unix;
+                self.keep(hash, torrent, rule);
+            }
             Err(error) => {
                 log::debug!("{hash} is verified, but no torrent: {error:?}");
                 self.stats.unparsable += 1;
@@ -110,11 +134,11 @@ impl Engine {
         }
     }
 
-    fn keep(&mut self, asked: InfoHash, torrent: Torrent) {
+    fn keep(&mut self, asked: InfoHash, torrent: Box<Torrent>, rule: Option<String>) {
         let merges = self.recognise(asked, &torrent);
-        if let Some(rule) = self.config.filter.matches(&torrent) {
+        if let Some(rule) = rule {
             self.stats.filtered += 1;
-            let drop = Drop { infohash: torrent.infohash, rule: rule.to_owned(), at: self.unix };
+            let drop = Drop { infohash: torrent.infohash, rule, at: self.unix };
             self.persist.control(crate::model::StoreOp::Dropped(drop));
             self.answer_fetch(&asked, None);
             return;

@@ -160,7 +160,7 @@ impl<E: Drive, A: Archive, O: Observer<E>, N: Net> Reactor<E, A, O, N> {
         self.gauges.stream_bytes_out > before
     }
 
-    /// Writes until the queue is empty, the stream takes no more, or the budget is used up.
+    /// Writes until the queue is empty, the stream takes no more, or a budget is used up.
     fn write_queue(&mut self, id: LinkId) -> io::Result<()> {
         let mut left = WRITE_BUDGET;
         while left > 0 {
@@ -168,16 +168,19 @@ impl<E: Drive, A: Archive, O: Observer<E>, N: Net> Reactor<E, A, O, N> {
             if !link.open || !link.writable {
                 return Ok(());
             }
-            let Some(queue) = self.engine.send_queue(id).filter(|queue| !queue.is_empty()) else {
+            let allowed = self.engine.write_allowance(self.now, id);
+            let queue = self.engine.send_queue(id).filter(|queue| !queue.is_empty() && allowed > 0);
+            let Some(queue) = queue else {
+                // Empty, or the engine says when to go on.
                 link.writing = false;
                 return Ok(());
             };
             let mut slices = [IoSlice::new(&[]); SLICES_MAX];
-            let filled = queue.slices(&mut slices);
+            let filled = queue.slices_within(allowed, &mut slices);
             match self.net.tcp_write(&mut link.stream, &slices[..filled]) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(count) => {
-                    queue.advance(count);
+                    self.engine.wrote(self.now, id, count);
                     left = left.saturating_sub(count);
                     self.gauges.stream_bytes_out += count as u64;
                 }

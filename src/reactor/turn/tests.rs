@@ -38,6 +38,7 @@ struct Script {
     greeting: Vec<Bytes>,
     deaf: bool,
     allowance: Option<usize>,
+    writable: Option<usize>,
     polls: usize,
     deadline: Option<Instant>,
 }
@@ -71,6 +72,7 @@ impl Drive for Script {
             Input::Eof(link) => Seen::Eof(link),
             Input::Closed(link, reason) => Seen::Closed(link, reason),
             Input::Stored(result) => Seen::Stored(result),
+            Input::Worked(_) => panic!("no work was given"),
             Input::Command(Command::Stop) => Seen::Stop,
             Input::Command(_) => Seen::Bootstrap,
         };
@@ -84,8 +86,18 @@ impl Drive for Script {
         self.outputs.pop_front().unwrap_or_else(|| Output::Idle(self.deadline.map(|at| (at, Why::Query))))
     }
 
-    fn send_queue(&mut self, link: LinkId) -> Option<&mut SendQueue> {
-        self.queues.get_mut(&link)
+    fn send_queue(&self, link: LinkId) -> Option<&SendQueue> {
+        self.queues.get(&link)
+    }
+
+    fn write_allowance(&mut self, _: Instant, link: LinkId) -> usize {
+        let waits = self.queues.get(&link).map_or(0, SendQueue::len);
+        self.writable.map_or(waits, |most| most.min(waits))
+    }
+
+    fn wrote(&mut self, _: Instant, link: LinkId, count: usize) {
+        self.writable = self.writable.map(|most| most.checked_sub(count).unwrap());
+        self.queues.get_mut(&link).unwrap().advance(count);
     }
 
     fn wants_read(&self, _: LinkId) -> bool {

@@ -120,7 +120,10 @@ impl RecvBatch {
         match &self.0 {
             #[cfg(all(target_os = "linux", not(portable)))]
             Recv::Many(recv) => recv.message(index),
-            Recv::Single(recv) => recv.message(),
+            Recv::Single(recv) => {
+                debug_assert_eq!(index, 0, "one datagram at a time");
+                recv.message()
+            }
         }
     }
 }

@@ -88,7 +88,8 @@ fn local_of(mut control: &[u8]) -> Option<IpAddr> {
     while control.len() >= DATA_AT {
         // SAFETY: so many bytes are there, and every bit pattern is a `cmsghdr`.
         let header = unsafe { control.as_ptr().cast::<libc::cmsghdr>().read_unaligned() };
-        let len = (header.cmsg_len as usize).clamp(DATA_AT, control.len());
+        let stated: usize = header.cmsg_len as _;
+        let len = stated.clamp(DATA_AT, control.len());
         let data = &control[DATA_AT..len];
         if (header.cmsg_level, header.cmsg_type) == (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) {
             let octets: [u8; 16] = data.get(..16)?.try_into().ok()?;
