@@ -31,6 +31,19 @@ fn ctrl_c_ends_within_two_seconds_with_everything_written() {
 }
 
 #[test]
+fn a_doubled_sigterm_is_one() {
+    let config = Config { nodes: 500, torrents: 1_000, peers_per_torrent: 1, seed: 3, ..Config::default() };
+    let swarm = LiveSwarm::start(config);
+    let (_folder, db, log) = place();
+    let running = crawl(&db, &swarm.bootstrap, &[], &log);
+    until(Duration::from_secs(20), "a crawl that is under way", || stored(&db) >= 50);
+    running.terminate_twice();
+    let (status, _, words) = running.ended(Duration::from_secs(10));
+    assert!(status.success() && words.contains("stopped; "), "{status}: {words}");
+    assert_sound(&db);
+}
+
+#[test]
 fn a_second_engine_on_the_same_port_or_archive_does_not_start() {
     let (folder, db, log) = place();
     let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("a port is free");

@@ -25,7 +25,7 @@ pub use clock::Clock;
 pub use config::{Listen, ReactorConfig};
 pub use handle::{Handle, Wake};
 pub use start::{Listening, StartError, listen};
-pub use turn::{Exit, Gauges, Reactor, STOP_WITHIN};
+pub use turn::{Exit, Gauges, Reactor, SAME_STOP, STOP_WITHIN};
 
 use crate::base::{Instant, SendQueue, UnixTime};
 use crate::engine::io::{Answer, CommandId, Event, Input, LinkId, Output};

@@ -49,7 +49,8 @@ pub struct Reactor<E, A, O = (), N: Net = SystemNet> {
     busy: bool,
     deadline: Option<Instant>,
     stop_at: Option<Instant>,
-    stops: u32,
+    /// When the first signal to stop came.
+    signalled_at: Option<Instant>,
     published: Instant,
     gauges: Gauges,
     buffer: Box<[u8]>,
@@ -61,7 +62,8 @@ pub struct Reactor<E, A, O = (), N: Net = SystemNet> {
 pub enum Exit {
     /// The engine stopped, and everything is acknowledged.
     Stopped,
-    /// A second signal came, or stopping took more than [`STOP_WITHIN`].
+    /// A second signal came, not within [`SAME_STOP`] of the first, or stopping took more than
+    /// [`STOP_WITHIN`].
     Forced,
     /// The system's poll failed.
     Broken(io::ErrorKind),
@@ -143,7 +145,7 @@ impl<E: Drive, A: Archive, O: Observer<E>, N: Net> Reactor<E, A, O, N> {
             busy: true,
             deadline: None,
             stop_at: None,
-            stops: 0,
+            signalled_at: None,
             published: now,
             gauges: Gauges::default(),
             buffer: vec![0; READ_BUDGET].into_boxed_slice(),
@@ -273,11 +275,15 @@ impl<E: Drive, A: Archive, O: Observer<E>, N: Net> Reactor<E, A, O, N> {
         if arrived.reload {
             self.observer.on_reload();
         }
-        self.stops += arrived.stops;
-        if arrived.stops > 0 && self.stops == 1 {
-            self.begin_stop();
+        if arrived.stops == 0 {
+            return false;
         }
-        self.stops > 1
+        if let Some(first) = self.signalled_at {
+            return self.now.since(first) >= SAME_STOP;
+        }
+        self.signalled_at = Some(self.now);
+        self.begin_stop();
+        false
     }
 
     fn begin_stop(&mut self) {
@@ -485,6 +491,9 @@ fn flush<N: Net>(net: &mut N, socket: &mut Socket<N::Udp>, gauges: &mut Gauges) 
 
 /// From the first signal, or the command, to an end by force (spec: `run`).
 pub const STOP_WITHIN: Duration = Duration::from_secs(8);
+/// Signals so close together are one: supervisors that signal a process and then its whole group,
+/// as timeout(1) does, reach it twice. Nobody presses Ctrl-C again so fast.
+pub const SAME_STOP: Duration = Duration::from_millis(500);
 /// Ten times a second is as often as anybody can read.
 const PUBLISH_EVERY: Duration = Duration::from_millis(100);
 /// So that gauges move when nothing else does.

@@ -77,6 +77,13 @@ impl Running {
         self.signal("INT");
     }
 
+    /// The same signal twice in one instant, as timeout(1) sends it.
+    pub fn terminate_twice(&self) {
+        let pid = self.child.id();
+        let sent = Command::new("sh").arg("-c").arg(format!("kill -TERM {pid}; kill -TERM {pid}")).status();
+        assert!(sent.is_ok_and(|status| status.success()), "kill -TERM");
+    }
+
     /// The exit status and how long it took to come.
     pub fn ended(mut self, within: Duration) -> (ExitStatus, Duration, String) {
         let asked = Instant::now();

@@ -294,7 +294,10 @@ fn signals_reach_the_loop() {
     turn_until(&mut reactor, |reactor| reactor.observer.reloads == 1);
     assert_eq!(reactor.engine.seen, []);
     raise_terminate();
+    raise_terminate();
     turn_until(&mut reactor, |reactor| reactor.engine.seen == [Seen::Stop]);
+    // As if the first had come some time ago.
+    reactor.signalled_at = reactor.signalled_at.map(|at| at - SAME_STOP);
     raise_interrupt();
     assert_eq!(reactor.run(), Exit::Forced);
     drop(reactor);
@@ -316,11 +319,19 @@ fn a_stop_is_drained_or_ends_by_force() {
     assert_eq!(hanging.run(), Exit::Forced);
     assert_eq!(hanging.net.now.since(began), STOP_WITHIN);
 
-    let mut twice = fake::<true>();
-    twice.net.signals = stop;
-    assert_eq!(twice.turn(), None);
-    twice.net.signals = stop;
-    assert_eq!(twice.turn(), Some(Exit::Forced));
+    for (later, exit) in [
+        (Duration::ZERO, None),
+        (SAME_STOP - Duration::from_millis(1), None),
+        (SAME_STOP, Some(Exit::Forced)),
+    ] {
+        let mut twice = fake::<true>();
+        twice.net.signals = Arrived { stops: 2, reload: false };
+        assert_eq!(twice.turn(), None, "two at once are one");
+        twice.net.now = twice.now + later;
+        twice.net.signals = stop;
+        twice.busy = true;
+        assert_eq!(twice.turn(), exit, "{later:?}");
+    }
 }
 
 #[test]
