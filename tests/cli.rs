@@ -284,3 +284,26 @@ fn a_closed_pipe_ends_quietly() {
     let output = child.wait_with_output().unwrap();
     assert_eq!((output.status.code(), output.stderr.len()), (Some(0), 0));
 }
+
+#[test]
+fn what_was_changed_while_running_counts_at_the_next_start() {
+    use dht_hunter::model::StoreOp;
+    use dht_hunter::store::{Store, StoreConfig};
+
+    let home = home();
+    let db = home.path().join("kept.db");
+    let (mut store, _) = Store::open(StoreConfig { db, ..StoreConfig::default() }, || {}).unwrap();
+    for (name, value) in [("flag.flows", "77"), ("flag.fetches", "78"), ("flag.db", "other.db"), ("x", "y")] {
+        store.submit(StoreOp::Setting(name, value.to_owned())).unwrap();
+    }
+    store.close();
+    let shown = run(home.path(), &["config", "show", "--db", "kept.db", "--fetches", "5", "--json"], &[]);
+    let said = stdout(&shown);
+    let line = |name: &str| {
+        let found = said.lines().find(|line| line.contains(&format!("\"{name}\"")));
+        found.unwrap_or_else(|| panic!("{name}: {said}")).to_owned()
+    };
+    assert!(line("flows").contains("\"77\"") && line("flows").contains("changed while running"), "{said}");
+    assert!(line("fetches").contains("\"5\"") && line("fetches").contains("\"flag\""), "{said}");
+    assert!(line("db").contains("kept.db"), "{said}");
+}

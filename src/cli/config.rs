@@ -8,7 +8,7 @@ use super::print::{Align, Out, table};
 
 /// Prints what `run` with the same flags would use.
 pub fn show(flags: &RunFlags, json: bool) -> Result<Outcome, Failure> {
-    let settings = flags.settings(&[])?;
+    let settings = flags.settings_of_run()?;
     let mut out = Out::new();
     let rows: Vec<[String; 3]> = settings
         .given

@@ -25,7 +25,7 @@ use crate::model::torrent::display_name;
 
 /// Fetches all of them at once: done if all came, failed if some did, nothing found if none.
 pub fn run(args: &Fetch, json: bool) -> Result<Outcome, Failure> {
-    let settings = RunFlags::default().settings(&[])?;
+    let settings = RunFlags::default().settings()?;
     let linked = args.torrents.iter().flat_map(|target| &target.peers).copied();
     let local = linked.into_iter().find(|peer| contact::local_for(*peer).is_some());
     let first = args.peer.first().copied().or_else(|| local.filter(|_| args.dht.bootstrap.is_empty()));

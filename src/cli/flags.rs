@@ -9,6 +9,7 @@ use super::failure::Failure;
 use super::keys::{KEYS, Key, Kind};
 use super::layers::{Layer, Layers};
 use super::settings::RunSettings;
+use crate::store::Archive;
 
 /// All settings: the flags of `run`.
 #[derive(Clone, Debug, Default)]
@@ -24,9 +25,17 @@ impl RunFlags {
         layers(&self.0)
     }
 
-    /// The settings, `kept` being what the database keeps of changes made while running.
-    pub fn settings(&self, kept: &[(String, String)]) -> Result<RunSettings, Failure> {
-        settings(&self.0, kept)
+    /// The settings by flags, environment and file alone.
+    pub fn settings(&self) -> Result<RunSettings, Failure> {
+        settings(&self.0, &[])
+    }
+
+    /// The settings of a run: with the changes made while running that the archive keeps.
+    pub fn settings_of_run(&self) -> Result<RunSettings, Failure> {
+        let db = self.settings()?.db;
+        // What is wrong with an archive is said when it is opened for writing.
+        let kept = Archive::open_read_only(&db).ok().and_then(|archive| archive.settings().ok());
+        settings(&self.0, &kept.unwrap_or_default())
     }
 }
 

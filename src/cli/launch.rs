@@ -1,5 +1,7 @@
 //! Brings the rooms together in one process: archive, engine, reactor.
 
+use std::net::SocketAddr;
+
 use super::archive::open_failure;
 use super::failure::Failure;
 use super::settings::RunSettings;
@@ -18,6 +20,8 @@ pub struct Crawler<O> {
     pub reactor: Reactor<Engine, Store, O>,
     /// Reaches it from other threads.
     pub handle: Handle,
+    /// Where it listens.
+    pub bound: Vec<SocketAddr>,
 }
 
 impl Archive for Store {
@@ -44,11 +48,12 @@ pub fn launch<O: Observer<Engine>>(
     let db = store.db.clone();
     let opened = Store::open(store, move || wake.wake());
     let (store, recovered): (Store, Recovered) = opened.map_err(|fault| open_failure(&db, fault))?;
-    config.listen = listening.bound().to_vec();
+    let bound = listening.bound().to_vec();
+    config.listen = bound.clone();
     let handle = listening.handle();
     let observer = observer(handle.clone(), &recovered.settings);
     let engine = Engine::new(config, recovered, entropy()?, clock.now(), clock.unix());
-    Ok(Crawler { reactor: Reactor::new(listening, engine, store, observer), handle })
+    Ok(Crawler { reactor: Reactor::new(listening, engine, store, observer), handle, bound })
 }
 
 /// Turns until told to stop; then everything acknowledged is written. What is left is there to be

@@ -107,10 +107,14 @@ impl Layers {
         Ok(())
     }
 
-    /// Takes over what the database keeps; rows of other programs' making are left out.
+    /// Takes over what the database keeps; rows of other programs' making are left out, and those
+    /// that say where the database is.
     pub fn read_kept(&mut self, settings: &[(String, String)]) {
         for (name, text) in settings {
             let Some(key) = name.strip_prefix(KEPT_PREFIX).and_then(Key::named) else { continue };
+            if WHERE.contains(&key.name) {
+                continue;
+            }
             let values: Vec<String> = match key.repeats() {
                 true => text.split_whitespace().map(str::to_owned).collect(),
                 false => vec![text.clone()],
@@ -193,6 +197,8 @@ fn wanted(key: &Key) -> String {
 
 /// Settings that people changed, apart from what the engine keeps under other names.
 pub const KEPT_PREFIX: &str = "flag.";
+/// What leads to the database cannot be in it.
+const WHERE: [&str; 3] = ["config", "data-dir", "db"];
 /// A configuration is a few hundred lines; a wrong path can be anything.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
@@ -218,8 +224,10 @@ mod tests {
         layers.read_kept(&[
             ("flag.fetches".to_owned(), "2".to_owned()),
             ("flag.nonsense".to_owned(), "x".to_owned()),
+            ("flag.db".to_owned(), "/elsewhere".to_owned()),
         ]);
         assert_eq!(given(&layers, "fetches"), ("2".to_owned(), "changed while running".to_owned()));
+        assert_eq!(given(&layers, "db").1, "default");
         layers.read_environment(|name| (name == "DHT_HUNTER_FETCHES").then(|| "3".to_owned())).unwrap();
         assert_eq!(given(&layers, "fetches"), ("3".to_owned(), "environment DHT_HUNTER_FETCHES".to_owned()));
         layers.flags = layer("fetches", "4");

@@ -16,7 +16,7 @@ use crate::engine::io::Answer;
 
 /// Does `operation` and prints what comes of it as it comes.
 pub fn perform(operation: Operation, dht: &Dht, json: bool) -> Result<Outcome, Failure> {
-    let settings = RunFlags::default().settings(&[])?;
+    let settings = RunFlags::default().settings()?;
     let first = match operation {
         Operation::Ping(addr) => Some(addr),
         _ => None,

@@ -12,7 +12,7 @@ use crate::reactor::Handle;
 /// Rates and filter can change while running; the rest takes effect at the next start. Without
 /// `with_rates` the caller sets those. The rates as they are configured now.
 pub fn reload(flags: &RunFlags, handle: &Handle, with_rates: bool) -> Option<Rates> {
-    let read = flags.settings(&[]).and_then(|settings| Ok((settings.rates, filter_of(&settings)?)));
+    let read = flags.settings_of_run().and_then(|settings| Ok((settings.rates, filter_of(&settings)?)));
     let (rates, filter) = read
         .inspect_err(|failure| log::error!("not reloaded, everything stays as it was: {failure}"))
         .ok()?;

@@ -19,7 +19,7 @@ use crate::reactor::resolve::{Host, Resolver};
 
 /// Crawls until SIGINT or SIGTERM.
 pub fn run(flags: &RunFlags) -> Result<Outcome, Failure> {
-    let settings = flags.settings(&[])?;
+    let settings = flags.settings_of_run()?;
     start_log(&settings.log, settings.log_json)?;
     for line in settings.without_effect() {
         log::warn!("{line}");

@@ -184,6 +184,11 @@ impl Archive {
         })
     }
 
+    /// What it keeps of settings, by name.
+    pub fn settings(&self) -> Result<Vec<(String, String)>, ArchiveError> {
+        Ok(super::recover::settings(&self.conn)?)
+    }
+
     /// Counts and sizes. Reads the whole table.
     pub fn stats(&self) -> Result<Numbers, ArchiveError> {
         let mut numbers = Numbers {

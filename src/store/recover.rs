@@ -21,10 +21,15 @@ pub fn load(conn: &Connection) -> rusqlite::Result<Recovered> {
             node,
         )?,
         ids: collect(conn, "SELECT listen, id FROM own_ids LIMIT ?1", IDS_MAX, own_id)?,
-        settings: collect(conn, "SELECT name, value FROM settings LIMIT ?1", SETTINGS_MAX, |row| {
-            Ok(Some((row.get(0)?, row.get(1)?)))
-        })?,
+        settings: settings(conn)?,
         torrents,
+    })
+}
+
+/// Settings by name.
+pub fn settings(conn: &Connection) -> rusqlite::Result<Vec<(String, String)>> {
+    collect(conn, "SELECT name, value FROM settings LIMIT ?1", SETTINGS_MAX, |row| {
+        Ok(Some((row.get(0)?, row.get(1)?)))
     })
 }
 
