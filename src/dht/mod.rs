@@ -575,6 +575,11 @@ impl Dht {
         self.sockets().find(may)
     }
 
+    /// Whether any answer may leave now.
+    fn may_answer_any(&self, cx: &Cx<'_>) -> bool {
+        self.answering.available(cx.now) > 0 && cx.buckets.packets_out.available(cx.now) > 0
+    }
+
     /// Whether an answer of this length is within the limits. A flood of queries gets at most half
     /// of what we may send, so that it does not end the crawl.
     fn may_answer(&mut self, cx: &mut Cx<'_>, len: usize) -> bool {

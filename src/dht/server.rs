@@ -174,8 +174,9 @@ impl Dht {
         Some(node.table.closest(target, out, asked.now))
     }
 
+    /// Looked at before anything is done about a query: a flood that cannot be answered costs little.
     fn within_limit(&mut self, cx: &Cx<'_>, path: Path) -> bool {
-        let within = self.limiter.allow(path.remote.ip(), cx.now);
+        let within = self.may_answer_any(cx) && self.limiter.allow(path.remote.ip(), cx.now);
         self.stats.dropped_limited += u64::from(!within);
         within
     }

@@ -13,6 +13,8 @@ pub(super) struct Persist {
     /// Lanes of what was handed over, in that order.
     unacknowledged: VecDeque<Lane>,
     torrents_open: usize,
+    /// Bytes of those torrents.
+    bytes_open: usize,
     pending: Vec<Pending>,
     given_up: Vec<InfoHash>,
     seen: Vec<Sighting>,
@@ -30,10 +32,10 @@ enum Lane {
     Control,
     /// The saved nodes: the next ones wait until these are written.
     Nodes,
-    /// A torrent that makes a row.
-    New(InfoHash),
+    /// A torrent that makes a row, and its size.
+    New(InfoHash, usize),
     /// A torrent that the archive has under its other hash.
-    Merge(InfoHash),
+    Merge(InfoHash, usize),
 }
 
 impl Persist {
@@ -42,6 +44,7 @@ impl Persist {
             waiting: VecDeque::new(),
             unacknowledged: VecDeque::new(),
             torrents_open: 0,
+            bytes_open: 0,
             pending: Vec::new(),
             given_up: Vec::new(),
             seen: Vec::new(),
@@ -56,7 +59,11 @@ impl Persist {
 
     /// Whether another torrent may be fetched as far as the archive is concerned.
     pub(super) fn has_credit(&self) -> bool {
-        self.torrents_open < TORRENT_CREDITS && !self.disk_low && !self.disk_full && !self.is_behind()
+        self.torrents_open < TORRENT_CREDITS
+            && self.bytes_open < BYTES_CREDIT
+            && !self.disk_low
+            && !self.disk_full
+            && !self.is_behind()
     }
 
     fn is_behind(&self) -> bool {
@@ -66,8 +73,10 @@ impl Persist {
     /// A torrent; `merges` if the archive has it under its other hash already.
     pub(super) fn torrent(&mut self, torrent: Box<Torrent>, merges: bool) {
         self.torrents_open += 1;
-        let lane = if merges { Lane::Merge(torrent.infohash) } else { Lane::New(torrent.infohash) };
-        self.waiting.push_back((lane, StoreOp::Torrent(torrent)));
+        let bytes = torrent.raw.len() + torrent.files.packed().len();
+        self.bytes_open += bytes;
+        let (hash, lane) = (torrent.infohash, if merges { Lane::Merge } else { Lane::New });
+        self.waiting.push_back((lane(hash, bytes), StoreOp::Torrent(torrent)));
     }
 
     /// Bookkeeping that is never shed; the engine's own timers bound how often it comes.
@@ -198,8 +207,14 @@ impl Persist {
         let mut torrents = Vec::new();
         for _ in 0..count {
             match self.unacknowledged.pop_front() {
-                Some(Lane::New(infohash)) => torrents.push((infohash, true)),
-                Some(Lane::Merge(infohash)) => torrents.push((infohash, false)),
+                Some(Lane::New(infohash, bytes)) => {
+                    torrents.push((infohash, true));
+                    self.bytes_open -= bytes;
+                }
+                Some(Lane::Merge(infohash, bytes)) => {
+                    torrents.push((infohash, false));
+                    self.bytes_open -= bytes;
+                }
                 Some(Lane::Control | Lane::Nodes) | None => {}
             }
         }
@@ -210,6 +225,9 @@ impl Persist {
 
 /// Two full batches of the writer: one being written while the next is gathered.
 const TORRENT_CREDITS: usize = 4_000;
+/// Bytes of torrents before no more are fetched: 4,000 ordinary ones are 48 MB, one of the largest
+/// is 16 MiB, and those that are being fetched come on top.
+const BYTES_CREDIT: usize = 128 << 20;
 /// Operations of all kinds that the archive has not acknowledged, before new work stops.
 const WAITING_MAX: usize = 3 * TORRENT_CREDITS;
 /// Rows of bookkeeping in one operation.
@@ -220,6 +238,33 @@ mod tests {
     use super::*;
     use crate::base::{Id, Rng, UnixTime};
     use crate::model::PendingState;
+
+    #[test]
+    fn a_few_large_torrents_use_up_the_credit_too() {
+        let mut persist = Persist::new();
+        let torrent = Torrent {
+            infohash: Id([1; 20]),
+            v2: None,
+            name: Vec::new(),
+            size_bytes: 1,
+            files: crate::model::FileList::default(),
+            piece_length: 1,
+            flags: crate::model::TorrentFlags::default(),
+            first_seen: UnixTime(0),
+            fetched: UnixTime(0),
+            peers: 0,
+            raw: vec![0; BYTES_CREDIT / 2].into(),
+        };
+        persist.torrent(Box::new(torrent.clone()), false);
+        assert!(persist.has_credit());
+        persist.torrent(Box::new(torrent), true);
+        assert!(!persist.has_credit());
+        while persist.poll().is_some() {}
+        persist.on_result(StoreResult::Committed(1));
+        assert!(persist.has_credit());
+        persist.on_result(StoreResult::Failed(1, StoreFault::Other));
+        assert_eq!(persist.bytes_open, 0);
+    }
 
     #[test]
     fn a_stalled_archive_stops_new_work_and_nothing_piles_up() {

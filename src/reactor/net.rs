@@ -77,6 +77,11 @@ pub trait Net {
     /// Receives a batch. `WouldBlock`: there is nothing.
     fn udp_recv(&mut self, udp: &mut Self::Udp) -> io::Result<UdpBatch>;
 
+    /// Datagrams that came faster than they were received, as far as the system counts them.
+    fn udp_lost(&self, _udp: &Self::Udp) -> u64 {
+        0
+    }
+
     /// A datagram of the last batch, and the buffer for its reply, which [`Net::udp_commit`] sends.
     fn udp_message<'a>(&self, udp: &'a mut Self::Udp, index: usize) -> (Received<'a>, &'a mut [u8]);
 

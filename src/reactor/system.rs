@@ -113,6 +113,10 @@ impl Net for SystemNet {
         Ok(UdpBatch { count, emptied: EPOLL && count > 0 && count < udp.recv.capacity() })
     }
 
+    fn udp_lost(&self, udp: &Udp) -> u64 {
+        udp::lost(&udp.socket)
+    }
+
     fn udp_message<'a>(&self, udp: &'a mut Udp, index: usize) -> (Received<'a>, &'a mut [u8]) {
         (udp.recv.message(index), udp.send.buffer().unwrap_or(&mut udp.spare))
     }

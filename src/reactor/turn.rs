@@ -80,6 +80,8 @@ pub struct Gauges {
     pub datagram_bytes: u64,
     /// Datagrams thrown away because they were longer than a buffer.
     pub datagrams_too_long: u64,
+    /// Datagrams that came faster than they were received, as far as the system counts them (Linux).
+    pub datagrams_lost: u64,
     /// Datagrams that the system took.
     pub datagrams_out: u64,
     /// Datagrams that the system refused, one by one.
@@ -469,6 +471,8 @@ impl<E: Drive, A: Archive, O: Observer<E>, N: Net> Reactor<E, A, O, N> {
             return;
         }
         self.published = self.now;
+        let net = &self.net;
+        self.gauges.datagrams_lost = self.sockets.iter().map(|socket| net.udp_lost(&socket.udp)).sum();
         let gauges = self.gauges();
         self.observer.on_gauges(&mut self.engine, &gauges);
     }

@@ -27,3 +27,25 @@ fn set_option(socket: &socket2::Socket, level: i32, name: i32, value: i32) -> st
     };
     if result == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
 }
+
+/// What the kernel keeps of a socket's memory, by the `SK_MEMINFO_…` of linux/sock_diag.h.
+#[cfg(target_os = "linux")]
+fn meminfo(socket: &impl std::os::fd::AsRawFd) -> Option<[u32; MEMINFO_VARS]> {
+    let mut info = [0_u32; MEMINFO_VARS];
+    let mut len = size_of_val(&info) as libc::socklen_t;
+    // SAFETY: `info` and `len` live through the call, and the length given is that of `info`.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_MEMINFO,
+            info.as_mut_ptr().cast(),
+            &raw mut len,
+        )
+    };
+    (result == 0 && len as usize == size_of_val(&info)).then_some(info)
+}
+
+/// `SK_MEMINFO_VARS`
+#[cfg(target_os = "linux")]
+const MEMINFO_VARS: usize = 9;

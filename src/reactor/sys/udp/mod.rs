@@ -76,6 +76,17 @@ pub fn bind_on(interface: Option<&str>, addr: SocketAddr, options: UdpOptions) -
     Ok(UdpSocket::from_std(socket.into()))
 }
 
+/// Datagrams that found the receive buffer full (`SO_MEMINFO`, Linux; elsewhere 0). It wraps at 2^32.
+pub fn lost(socket: &UdpSocket) -> u64 {
+    #[cfg(target_os = "linux")]
+    return super::meminfo(socket).map_or(0, |info| u64::from(info[DROPS]));
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = socket;
+        0
+    }
+}
+
 /// Room for the datagrams of one receive.
 pub struct RecvBatch(Recv);
 
@@ -291,6 +302,9 @@ pub const DATAGRAM_MAX: usize = 2048;
 pub const BATCH_MAX: usize = 64;
 /// 4 MiB: a quarter of a second of 20,000 packets/s at the 768 bytes each that the kernel charges.
 const BUFFER_BYTES: usize = 4 << 20;
+/// `SK_MEMINFO_DROPS` of linux/sock_diag.h.
+#[cfg(target_os = "linux")]
+const DROPS: usize = 8;
 /// Below this the system's own default is better.
 const BUFFER_BYTES_MIN: usize = 64 << 10;
 
@@ -408,6 +422,20 @@ mod tests {
             }
             assert_eq!(seen, [(DATAGRAM_MAX, true), (DATAGRAM_MAX - 1, false)]);
         }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn what_finds_the_buffer_full_is_counted() {
+        let (a, _) = local(false, "127.0.0.1:0");
+        let options = UdpOptions { pktinfo: false, buffer_bytes: BUFFER_BYTES_MIN };
+        let b = bind("127.0.0.1:0".parse().unwrap(), options).unwrap();
+        assert_eq!(lost(&b), 0);
+        let to = b.local_addr().unwrap();
+        (0..2_000).for_each(|_| assert_eq!(a.send_to(&[0; 100], to).unwrap(), 100));
+        let arrived = drain(&b, 64).len();
+        assert!(arrived < 2_000);
+        assert_eq!(arrived as u64 + lost(&b), 2_000);
     }
 
     #[cfg(target_os = "linux")]
