@@ -8,7 +8,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use dht_hunter::swarm::Config;
-use support::{LiveSwarm, Running, assert_sound, crawl, numbers, program, skipped, stored, until};
+use support::{LiveSwarm, Mounted, Running, assert_sound, crawl, numbers, program, skipped, stored, until};
 
 #[test]
 fn ctrl_c_ends_within_two_seconds_with_everything_written() {
@@ -191,25 +191,6 @@ fn refuses(args: &[&str], code: i32, parts: &[&str]) {
     assert_eq!(sentences.len(), 1, "one sentence: {words}");
     for part in parts {
         assert!(sentences[0].contains(part), "wants `{part}`: {words}");
-    }
-}
-
-/// A small file system in memory; gone with its owner.
-struct Mounted(PathBuf);
-
-impl Mounted {
-    fn new(folder: &Path, options: &str) -> Option<Self> {
-        let at = folder.join("mounted");
-        std::fs::create_dir(&at).expect("a new folder");
-        let mut mount = Command::new("mount");
-        let output = mount.args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(&at).output();
-        output.is_ok_and(|output| output.status.success()).then_some(Self(at))
-    }
-}
-
-impl Drop for Mounted {
-    fn drop(&mut self) {
-        drop(Command::new("umount").arg("-l").arg(&self.0).status());
     }
 }
 

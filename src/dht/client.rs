@@ -40,6 +40,9 @@ impl Dht {
         let families =
             [true, false].into_iter().filter(|v4| self.nodes.iter().any(|n| n.listen.is_ipv4() == *v4));
         let due = families.filter_map(|v4| self.sweep.next_due(v4)).min()?;
+        if due == 0 {
+            return Some(now);
+        }
         Some(Instant::from_millis(u64::from(due.max(now.secs() + 1)) * 1_000))
     }
 

@@ -4,6 +4,7 @@
 //! order), *waiting* (by the time at which it may be asked again), or neither while a query of
 //! ours is on its way. All moves are O(1).
 
+use std::cmp::Reverse;
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, Hash};
 use std::net::{IpAddr, SocketAddr};
@@ -11,6 +12,8 @@ use std::net::{IpAddr, SocketAddr};
 use crate::base::hash::{State, state};
 use crate::base::{Id, NodeId, Rng, Scope};
 use crate::wire::compact::NodeAddr;
+
+use super::index::Index;
 
 /// The address bytes of one family.
 pub trait Family: Copy + Eq + Hash + Default {
@@ -31,9 +34,8 @@ pub struct Directory<F: Family> {
     len: usize,
     verified: usize,
     cap: usize,
-    /// Open addressing by IP address, so that the ports of one address lie side by side.
-    index: Vec<u32>,
-    graves: usize,
+    /// By IP address, so that the ports of one address are found together.
+    index: Index,
     hasher: State,
     /// Those that have answered before, and those that have not. They take turns, so that no flood
     /// of made-up nodes keeps us from the real ones.
@@ -41,8 +43,10 @@ pub struct Directory<F: Family> {
     verified_next: bool,
     waiting: Vec<u32>,
     waiting_len: usize,
-    /// The wheel's slots before this one are empty: their entries were moved to `ready`.
+    /// The wheel's slots before this one are empty: their entries are in `due` or `ready`.
     wheel_at: u32,
+    /// Entries whose time has come and that were not looked at yet; they count as waiting.
+    due: u32,
     /// Slots of the latest answers, the latest last.
     recent: VecDeque<u32>,
     /// Nodes whose turn came to its end in this pass.
@@ -133,14 +137,14 @@ impl<F: Family> Directory<F> {
             len: 0,
             verified: 0,
             cap,
-            index: vec![NONE; 64],
-            graves: 0,
+            index: Index::new(),
             hasher: state(rng),
             ready: [ready(), ready()],
             verified_next: false,
             waiting: vec![NONE; WHEEL_SLOTS],
             waiting_len: 0,
             wheel_at: 0,
+            due: NONE,
             recent: VecDeque::new(),
             turns: 0,
             passes: 0,
@@ -272,10 +276,14 @@ impl<F: Family> Directory<F> {
         self.passes
     }
 
-    /// When the next waiting entry may become ready, in seconds, rounded up to the wheel's grain.
+    /// When the next waiting entry may become ready, in seconds, rounded up to the wheel's grain;
+    /// 0 if it already may.
     pub fn next_due(&self) -> Option<u32> {
         if self.waiting_len == 0 {
             return None;
+        }
+        if self.due != NONE {
+            return Some(0);
         }
         let mut slots = self.wheel_at..self.wheel_at + WHEEL_SLOTS as u32;
         let slot = slots.find(|slot| self.waiting[*slot as usize % WHEEL_SLOTS] != NONE)?;
@@ -293,28 +301,35 @@ impl<F: Family> Directory<F> {
         };
         slots.sort_unstable();
         slots.dedup();
-        let entries = slots.into_iter().map(|slot| self.entry(slot));
-        let heard = entries.filter_map(|entry| match entry.state {
-            Standing::Verified => Some((entry.node(), i64::from(entry.answered), entry.due)),
-            Standing::Restored => Some((entry.node(), -i64::from(entry.answered), entry.due)),
-            Standing::Free | Standing::Candidate | Standing::Lost => None,
+        let heard = slots.into_iter().filter_map(|slot| {
+            let entry = self.entry(slot);
+            match entry.state {
+                Standing::Verified => Some((Reverse(i64::from(entry.answered)), entry.id, slot)),
+                Standing::Restored => Some((Reverse(-i64::from(entry.answered)), entry.id, slot)),
+                Standing::Free | Standing::Candidate | Standing::Lost => None,
+            }
         });
         let mut all: Vec<_> = heard.collect();
-        all.sort_by_key(|(node, answered, _)| (std::cmp::Reverse(*answered), node.id));
-        all.truncate(count);
-        all
+        all.sort_unstable();
+        let saved = |(Reverse(answered), _, slot): (Reverse<i64>, _, u32)| {
+            (self.entry(slot).node(), answered, self.entry(slot).due)
+        };
+        all.into_iter().take(count).map(saved).collect()
     }
 
     /// Panics if the lists, the index and the counts do not fit together. For tests.
     pub fn check_invariants(&self) {
         let listed: usize = self.ready.iter().map(|ready| self.check_ready(ready)).sum();
-        let waiting: usize = self.waiting.iter().map(|head| self.chain(*head).count()).sum();
+        let waiting = self.waiting.iter().chain([&self.due]);
+        let waiting: usize = waiting.map(|head| self.chain(*head).count()).sum();
         assert_eq!(waiting, self.waiting_len, "waiting");
         let asked = (0..self.used).filter(|slot| self.entry(*slot).asked).count();
         assert_eq!(self.len, listed + waiting + asked, "every entry is in one place");
         let verified = (0..self.used).filter(|slot| self.entry(*slot).state == Standing::Verified);
         assert_eq!(verified.count(), self.verified, "verified");
-        assert_eq!(self.index.iter().filter(|slot| **slot < GRAVE).count(), self.len, "index");
+        assert_eq!(self.index.len(), self.len, "index");
+        let used = (0..self.used).filter(|slot| self.entry(*slot).state != Standing::Free);
+        used.for_each(|slot| assert_eq!(self.find(self.entry(slot).node().addr), Some(slot), "index"));
         assert!(self.len <= self.cap && self.recent.len() <= RECENT);
     }
 
@@ -372,88 +387,51 @@ impl<F: Family> Directory<F> {
         self.recent.push_back(slot);
     }
 
+    /// A slot for a node that is new; `None` if it is known, its address has too many, or there is
+    /// no room.
     fn insert(&mut self, node: NodeAddr) -> Option<u32> {
-        let ip = F::from_ip(node.addr.ip())?;
-        if self.len >= self.cap && (self.probe(ip, node.addr).is_none() || !self.evict(&node.id.0)) {
+        let (ip, port) = (F::from_ip(node.addr.ip())?, node.addr.port());
+        let hash = self.hash(ip, port);
+        if !self.is_new(hash, ip, port) || self.len >= self.cap && !self.evict(&node.id.0) {
             return None;
         }
-        if (self.len + self.graves + 1) * 4 > self.index.len() * 3 {
-            self.reindex();
-        }
-        let place = self.probe(ip, node.addr)?;
         let slot = self.allocate();
-        let (id, port) = (node.id.0, node.addr.port());
-        *self.entry_mut(slot) = Entry { id, ip, port, state: Standing::Candidate, ..Entry::default() };
-        self.graves -= usize::from(self.index[place] == GRAVE);
-        self.index[place] = slot;
+        *self.entry_mut(slot) =
+            Entry { id: node.id.0, ip, port, state: Standing::Candidate, ..Entry::default() };
+        let (chunks, hasher) = (&self.chunks, &self.hasher);
+        self.index.insert(hash, slot, |slot| {
+            let entry = entry_in(chunks, slot);
+            hash_with(hasher, entry.ip, entry.port)
+        });
         self.len += 1;
         Some(slot)
     }
 
-    /// Where in the index a new node goes; `None` if it is there or its address has too many.
-    fn probe(&self, ip: F, addr: SocketAddr) -> Option<usize> {
-        let most = if Scope::of(addr.ip()) == Scope::Global { PER_NETWORK } else { usize::MAX };
-        let mask = self.index.len() - 1;
-        let mut at = self.start(ip, addr.port()) & mask;
-        let (mut same, mut place) = (0, None);
-        loop {
-            match self.index[at] {
-                NONE => return Some(place.unwrap_or(at)),
-                GRAVE => place = place.or(Some(at)),
-                slot if self.entry(slot).ip.network() == ip.network() => {
-                    same += 1;
-                    let known = self.entry(slot).ip == ip && self.entry(slot).port == addr.port();
-                    if known || same >= most {
-                        return None;
-                    }
+    /// True if nobody is known at this address and its network has room for another.
+    fn is_new(&self, hash: u64, ip: F, port: u16) -> bool {
+        let most = if Scope::of(ip.ip()) == Scope::Global { PER_NETWORK } else { usize::MAX };
+        let mut same = 0;
+        for slot in self.index.with_hash(hash) {
+            let entry = self.entry(slot);
+            if entry.ip.network() == ip.network() {
+                same += 1;
+                if same >= most || entry.ip == ip && entry.port == port {
+                    return false;
                 }
-                _ => {}
             }
-            at = (at + 1) & mask;
         }
+        true
     }
 
     /// The place of the node at `addr`.
     fn find(&self, addr: SocketAddr) -> Option<u32> {
         let ip = F::from_ip(addr.ip())?;
-        let mask = self.index.len() - 1;
-        let mut at = self.start(ip, addr.port()) & mask;
-        loop {
-            match self.index[at] {
-                NONE => return None,
-                GRAVE => {}
-                slot if self.entry(slot).ip == ip && self.entry(slot).port == addr.port() => {
-                    return Some(slot);
-                }
-                _ => {}
-            }
-            at = (at + 1) & mask;
-        }
+        let here = |slot| self.entry(slot).ip == ip && self.entry(slot).port == addr.port();
+        self.index.find(self.hash(ip, addr.port()), here)
     }
 
-    /// Where in the index to begin: all ports of one global network side by side, elsewhere (one
-    /// machine may hold thousands of nodes) each for itself.
-    fn start(&self, ip: F, port: u16) -> usize {
-        let port = if Scope::of(ip.ip()) == Scope::Global { 0 } else { port };
-        self.hasher.hash_one((ip.network(), port)) as usize
-    }
-
-    fn reindex(&mut self) {
-        let size = ((self.len + 1) * 8 / 5).next_power_of_two().max(64);
-        let mut index = vec![NONE; size];
-        for slot in 0..self.used {
-            let entry = self.entry(slot);
-            if entry.state == Standing::Free {
-                continue;
-            }
-            let mut at = self.start(entry.ip, entry.port) & (size - 1);
-            while index[at] != NONE {
-                at = (at + 1) & (size - 1);
-            }
-            index[at] = slot;
-        }
-        self.index = index;
-        self.graves = 0;
+    fn hash(&self, ip: F, port: u16) -> u64 {
+        hash_with(&self.hasher, ip, port)
     }
 
     fn allocate(&mut self) -> u32 {
@@ -471,13 +449,9 @@ impl<F: Family> Directory<F> {
 
     /// Frees an entry that is in no list.
     fn remove(&mut self, slot: u32) {
-        let mask = self.index.len() - 1;
-        let mut at = self.start(self.entry(slot).ip, self.entry(slot).port) & mask;
-        while self.index[at] != slot {
-            at = (at + 1) & mask;
-        }
-        self.index[at] = GRAVE;
-        self.graves += 1;
+        let Entry { ip, port, .. } = *self.entry(slot);
+        let indexed = self.index.remove(self.hash(ip, port), slot);
+        debug_assert!(indexed, "every entry is in the index");
         self.len -= 1;
         let next = self.free;
         *self.entry_mut(slot) = Entry { next, ..Entry::default() };
@@ -503,29 +477,31 @@ impl<F: Family> Directory<F> {
         self.waiting_len += 1;
     }
 
-    /// Makes ready what is due.
+    /// Makes ready what is due, a bounded number of entries.
     fn advance(&mut self, now_secs: u32) {
         let until = now_secs / WHEEL_SECS;
         if until.saturating_sub(self.wheel_at) > WHEEL_SLOTS as u32 {
             // The clock jumped further than the wheel is long: one full turn empties it.
             self.wheel_at = until - WHEEL_SLOTS as u32;
         }
-        while self.wheel_at < until {
-            let head = std::mem::replace(&mut self.waiting[self.wheel_at as usize % WHEEL_SLOTS], NONE);
-            self.wheel_at += 1;
-            let mut slot = head;
-            while slot != NONE {
-                let next = self.entry(slot).next;
-                self.waiting_len -= 1;
-                match self.entry(slot).state {
-                    Standing::Lost => self.remove(slot),
-                    _ if self.entry(slot).due > now_secs => {
-                        let due = self.entry(slot).due;
-                        self.wait(slot, due);
-                    }
-                    _ => self.link_ready(slot),
+        for _ in 0..ADVANCE_MAX {
+            while self.due == NONE && self.wheel_at < until {
+                self.due = std::mem::replace(&mut self.waiting[self.wheel_at as usize % WHEEL_SLOTS], NONE);
+                self.wheel_at += 1;
+            }
+            let slot = self.due;
+            if slot == NONE {
+                return;
+            }
+            self.due = self.entry(slot).next;
+            self.waiting_len -= 1;
+            match self.entry(slot).state {
+                Standing::Lost => self.remove(slot),
+                _ if self.entry(slot).due > now_secs => {
+                    let due = self.entry(slot).due;
+                    self.wait(slot, due);
                 }
-                slot = next;
+                _ => self.link_ready(slot),
             }
         }
     }
@@ -546,12 +522,23 @@ impl<F: Family> Directory<F> {
     }
 
     fn entry(&self, slot: u32) -> &Entry<F> {
-        &self.chunks[slot as usize / CHUNK][slot as usize % CHUNK]
+        entry_in(&self.chunks, slot)
     }
 
     fn entry_mut(&mut self, slot: u32) -> &mut Entry<F> {
         &mut self.chunks[slot as usize / CHUNK][slot as usize % CHUNK]
     }
+}
+
+fn entry_in<F>(chunks: &[Box<[Entry<F>]>], slot: u32) -> &Entry<F> {
+    &chunks[slot as usize / CHUNK][slot as usize % CHUNK]
+}
+
+/// The same for all ports of one global network; elsewhere (one machine may hold thousands of
+/// nodes) each for itself.
+fn hash_with<F: Family>(hasher: &State, ip: F, port: u16) -> u64 {
+    let port = if Scope::of(ip.ip()) == Scope::Global { 0 } else { port };
+    hasher.hash_one((ip.network(), port))
 }
 
 fn region_of(id: &[u8; 20]) -> usize {
@@ -610,14 +597,14 @@ impl Family for [u8; 16] {
 }
 
 const NONE: u32 = u32::MAX;
-/// An index place whose node was removed; probing goes on past it.
-const GRAVE: u32 = u32::MAX - 1;
 /// Twelve bits of the id: some 250 nodes each on a network of a million.
 const REGIONS: usize = 4_096;
 const CHUNK: usize = 1_024;
 /// Two seconds a slot, 4.5 hours a turn; what waits longer goes around again.
 const WHEEL_SECS: u32 = 2;
 const WHEEL_SLOTS: usize = 8_192;
+/// Some 0.1 ms, for as many turns; thousands may be due in one second.
+const ADVANCE_MAX: usize = 256;
 const RETRY_SECS: u32 = 2;
 /// A node that was silent to `sample_infohashes` once but answers `find_node` gets a second chance.
 const SAMPLE_AGAIN_SECS: u32 = 20;
@@ -766,6 +753,19 @@ mod tests {
         let far = 40_000_000;
         let turns = std::iter::from_fn(|| directory.next_turn(far)).count();
         assert_eq!(turns, 50);
+        directory.check_invariants();
+    }
+
+    #[test]
+    fn many_that_are_due_at_once_come_a_few_at_a_time() {
+        let mut directory = Directory::<[u8; 4]>::new(10_000, &mut Rng::seeded(1));
+        (0..5_000).for_each(|i| directory.restore(node(i), -1, 100));
+        assert_eq!(directory.next_due(), Some(102));
+        assert!(directory.next_turn(102).is_some());
+        assert!(directory.ready[0].len < ADVANCE_MAX && directory.next_due() == Some(0));
+        directory.check_invariants();
+        let others = std::iter::from_fn(|| directory.next_turn(102)).count();
+        assert_eq!((others, directory.next_due()), (4_999, None));
         directory.check_invariants();
     }
 

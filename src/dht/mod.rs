@@ -7,6 +7,7 @@
 
 mod client;
 mod directory;
+mod index;
 mod lookup;
 mod server;
 mod sweep;

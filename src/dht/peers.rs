@@ -4,7 +4,6 @@
 //! Full, it forgets the torrent whose latest announce is the oldest, and within a torrent the
 //! peer whose announce is the oldest: those would expire first anyway.
 
-use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -25,8 +24,9 @@ pub struct Peers {
     /// In no order, so that a random one is found at once.
     swarms: Vec<Swarm>,
     places: Map<InfoHash, u32>,
-    /// By the latest announce, the oldest first.
-    order: BTreeSet<(Instant, InfoHash)>,
+    /// The torrent whose latest announce is the oldest, and the one announced last.
+    oldest: u32,
+    newest: u32,
     peers: usize,
     limits: Limits,
 }
@@ -56,8 +56,7 @@ impl Peers {
             peers_of_torrent: limits.peers_of_torrent.max(1),
             peers: limits.peers.max(limits.peers_of_torrent).max(1),
         };
-        let (swarms, order) = (Vec::new(), BTreeSet::new());
-        Self { swarms, places: hash::map(rng), order, peers: 0, limits }
+        Self { swarms: Vec::new(), places: hash::map(rng), oldest: NONE, newest: NONE, peers: 0, limits }
     }
 
     /// Remembers for half an hour that `addr` has a part of `hash`, or all of it if `seed`. An IP
@@ -69,15 +68,15 @@ impl Peers {
         let place = self.touch(hash, now);
         let swarm = &mut self.swarms[place];
         let before = swarm.peers.len();
-        let peer = Peer { addr, seed, announced: now, bits: Bits::of(addr.ip()) };
-        swarm.announce(peer, self.limits.peers_of_torrent);
+        swarm.announce(addr, seed, now, self.limits.peers_of_torrent);
         self.peers = self.peers + swarm.peers.len() - before;
         while self.peers > self.limits.peers {
             self.forget_oldest();
         }
     }
 
-    /// Fills `out` with random peers of one family, without seeds if `noseed`; how many.
+    /// Fills `out` with peers of one family, without seeds if `noseed`, one after the other from
+    /// a random one on; how many.
     pub fn values(
         &self,
         hash: &InfoHash,
@@ -87,16 +86,18 @@ impl Peers {
         rng: &mut Rng,
         out: &mut [SocketAddr],
     ) -> usize {
-        let mut eligible = 0;
-        for peer in self.live(hash, now).filter(|it| it.addr.is_ipv6() == v6 && !(noseed && it.seed)) {
-            eligible += 1;
-            // Reservoir sampling: the n-th takes one of the places with probability len / n.
-            let at = if eligible <= out.len() { eligible - 1 } else { rng.index(eligible) };
-            if let Some(place) = out.get_mut(at) {
-                *place = peer.addr;
-            }
+        let peers = self.peers_of(hash);
+        if peers.is_empty() {
+            return 0;
         }
-        eligible.min(out.len())
+        let (before, from) = peers.split_at(rng.index(peers.len()));
+        let mut places = out.iter_mut();
+        let most = places.len();
+        let fits = |it: &&Peer| it.addr.is_ipv6() == v6 && !(noseed && it.seed) && it.is_live(now);
+        for (peer, place) in from.iter().chain(before).filter(fits).zip(&mut places) {
+            *place = peer.addr;
+        }
+        most - places.len()
     }
 
     /// The filters of seeds (`BFsd`) and of other peers (`BFpe`), if anybody announced (BEP 33).
@@ -110,14 +111,18 @@ impl Peers {
         found.then_some((seeds, others))
     }
 
-    /// Fills `out` with distinct random infohashes, as many as there are (BEP 51); how many.
+    /// Fills `out` with distinct random infohashes, as many as there are (BEP 51); how many, at
+    /// most [`SAMPLES_MAX`].
     pub fn sample(&self, rng: &mut Rng, out: &mut [InfoHash]) -> usize {
-        let count = out.len().min(self.swarms.len());
+        let all = self.swarms.len();
+        let count = out.len().min(all).min(SAMPLES_MAX);
+        let mut drawn = [NONE; SAMPLES_MAX];
         // Floyd's algorithm: `count` distinct indices with as many draws.
-        for (filled, last) in (self.swarms.len() - count..self.swarms.len()).enumerate() {
-            let drawn = self.swarms[rng.index(last + 1)].hash;
-            let twice = out[..filled].contains(&drawn);
-            out[filled] = if twice { self.swarms[last].hash } else { drawn };
+        for (filled, last) in (all - count..all).enumerate() {
+            let random = (u64::from(rng.u32()) * (last as u64 + 1) >> 32) as u32;
+            let twice = drawn[..filled].contains(&random);
+            drawn[filled] = if twice { last as u32 } else { random };
+            out[filled] = self.swarms[drawn[filled] as usize].hash;
         }
         count
     }
@@ -139,7 +144,7 @@ impl Peers {
 
     /// When the next torrent has lost its last peer.
     pub fn next_deadline(&self) -> Option<Instant> {
-        self.order.first().map(|(latest, _)| *latest + LIFETIME)
+        self.swarms.get(self.oldest as usize).map(|swarm| swarm.latest + LIFETIME)
     }
 
     /// Forgets torrents that nobody announced for half an hour, a bounded number of them.
@@ -155,50 +160,92 @@ impl Peers {
     /// Panics if the store contradicts itself. For tests and simulations.
     pub fn check_invariants(&self) {
         assert_eq!(self.swarms.len(), self.places.len());
-        assert_eq!(self.swarms.len(), self.order.len());
         assert_eq!(self.peers, self.swarms.iter().map(|swarm| swarm.peers.len()).sum::<usize>());
         assert!(self.peers <= self.limits.peers && self.swarms.len() <= self.limits.torrents);
         for (at, swarm) in self.swarms.iter().enumerate() {
             assert_eq!(self.places.get(&swarm.hash), Some(&(at as u32)));
-            assert!(self.order.contains(&(swarm.latest, swarm.hash)));
             assert!((1..=self.limits.peers_of_torrent).contains(&swarm.peers.len()));
         }
+        let (mut at, mut before, mut listed) = (self.oldest, NONE, 0);
+        while let Some(swarm) = self.swarms.get(at as usize) {
+            assert_eq!(swarm.older, before);
+            assert!(self.swarms.get(before as usize).is_none_or(|older| older.latest <= swarm.latest));
+            (before, at, listed) = (at, swarm.newer, listed + 1);
+        }
+        assert_eq!((before, listed), (self.newest, self.swarms.len()), "every torrent is in the list");
     }
 
     /// The place of a torrent that is announced now, made if need be.
     fn touch(&mut self, hash: InfoHash, now: Instant) -> usize {
         if let Some(&place) = self.places.get(&hash) {
-            let place = place as usize;
-            let swarm = &mut self.swarms[place];
-            self.order.remove(&(swarm.latest, hash));
+            let swarm = &mut self.swarms[place as usize];
             swarm.latest = swarm.latest.max(now);
-            self.order.insert((swarm.latest, hash));
-            return place;
+            if place != self.newest {
+                self.unlink(place);
+                self.link_newest(place);
+            }
+            return place as usize;
         }
         if self.swarms.len() >= self.limits.torrents {
             self.forget_oldest();
         }
-        let place = self.swarms.len();
-        self.swarms.push(Swarm { hash, latest: now, oldest: now, peers: Vec::new() });
-        self.places.insert(hash, place as u32);
-        self.order.insert((now, hash));
-        place
+        let place = self.swarms.len() as u32;
+        let (older, newer, peers) = (NONE, NONE, Vec::new());
+        self.swarms.push(Swarm { hash, latest: now, oldest: now, older, newer, peers });
+        self.places.insert(hash, place);
+        self.link_newest(place);
+        place as usize
     }
 
-    fn forget_oldest(&mut self) {
-        let Some((_, hash)) = self.order.pop_first() else { return };
-        let place = self.places.remove(&hash).expect("what is ordered has a place") as usize;
-        let swarm = self.swarms.swap_remove(place);
-        self.peers -= swarm.peers.len();
-        if let Some(moved) = self.swarms.get(place) {
-            self.places.insert(moved.hash, place as u32);
+    fn link_newest(&mut self, place: u32) {
+        let swarm = &mut self.swarms[place as usize];
+        (swarm.older, swarm.newer) = (self.newest, NONE);
+        match self.swarms.get_mut(self.newest as usize) {
+            Some(before) => before.newer = place,
+            None => self.oldest = place,
+        }
+        self.newest = place;
+    }
+
+    fn unlink(&mut self, place: u32) {
+        let Swarm { older, newer, .. } = self.swarms[place as usize];
+        self.join(older, newer);
+    }
+
+    /// Makes `older` and `newer` neighbours; either may be the end.
+    fn join(&mut self, older: u32, newer: u32) {
+        match self.swarms.get_mut(older as usize) {
+            Some(swarm) => swarm.newer = newer,
+            None => self.oldest = newer,
+        }
+        match self.swarms.get_mut(newer as usize) {
+            Some(swarm) => swarm.older = older,
+            None => self.newest = older,
         }
     }
 
+    fn forget_oldest(&mut self) {
+        let place = self.oldest;
+        let Some(swarm) = self.swarms.get(place as usize) else { return };
+        self.peers -= swarm.peers.len();
+        let placed = self.places.remove(&swarm.hash);
+        debug_assert_eq!(placed, Some(place), "every torrent has its place");
+        self.unlink(place);
+        self.swarms.swap_remove(place as usize);
+        if let Some(&Swarm { hash, older, newer, .. }) = self.swarms.get(place as usize) {
+            self.places.insert(hash, place);
+            // Whoever knew the last one by its old place knows it by the new one.
+            self.join(older, place);
+            self.join(place, newer);
+        }
+    }
+
+    fn peers_of(&self, hash: &InfoHash) -> &[Peer] {
+        self.places.get(hash).map_or(&[], |&place| &self.swarms[place as usize].peers)
+    }
+
     fn live(&self, hash: &InfoHash, now: Instant) -> impl Iterator<Item = &Peer> {
-        let swarm = self.places.get(hash).map(|&place| &self.swarms[place as usize]);
-        let peers = swarm.map_or(&[][..], |swarm| &swarm.peers);
-        peers.iter().filter(move |peer| now.since(peer.announced) < LIFETIME)
+        self.peers_of(hash).iter().filter(move |peer| peer.is_live(now))
     }
 }
 
@@ -208,6 +255,9 @@ struct Swarm {
     latest: Instant,
     /// No announce is older than this.
     oldest: Instant,
+    /// Neighbours by the latest announce, or [`NONE`].
+    older: u32,
+    newer: u32,
     peers: Vec<Peer>,
 }
 
@@ -220,15 +270,17 @@ struct Peer {
 }
 
 impl Swarm {
-    fn announce(&mut self, peer: Peer, cap: usize) {
-        let now = peer.announced;
+    fn announce(&mut self, addr: SocketAddr, seed: bool, now: Instant, cap: usize) {
         if now.since(self.oldest) >= LIFETIME {
-            self.peers.retain(|it| now.since(it.announced) < LIFETIME);
+            self.peers.retain(|it| it.is_live(now));
             self.oldest = self.peers.iter().map(|it| it.announced).min().unwrap_or(now);
         }
-        if let Some(known) = self.peers.iter_mut().find(|it| it.addr.ip() == peer.addr.ip()) {
-            *known = peer;
-        } else if self.peers.len() < cap {
+        if let Some(known) = self.peers.iter_mut().find(|it| it.addr.ip() == addr.ip()) {
+            *known = Peer { addr, seed, announced: now, bits: known.bits };
+            return;
+        }
+        let peer = Peer { addr, seed, announced: now, bits: Bits::of(addr.ip()) };
+        if self.peers.len() < cap {
             self.peers.push(peer);
         } else if let Some(oldest) = self.peers.iter_mut().min_by_key(|it| it.announced) {
             *oldest = peer;
@@ -236,6 +288,14 @@ impl Swarm {
     }
 }
 
+impl Peer {
+    fn is_live(&self, now: Instant) -> bool {
+        now.since(self.announced) < LIFETIME
+    }
+}
+
+/// No place.
+const NONE: u32 = u32::MAX;
 /// Clients announce again every 15 minutes or so; two in a row must be missed.
 const LIFETIME: Duration = Duration::from_secs(30 * 60);
 /// Ten times libtorrent's store: a node hears of that many in half an hour when it is busy.
@@ -256,6 +316,7 @@ const REPLY_BYTES: usize = 26 + 4 + 27 + 219 + 317 + 18 + 10 + 27 + 9 + 7;
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
     use std::net::{IpAddr, Ipv4Addr};
 
     use quickcheck::{Gen, QuickCheck};

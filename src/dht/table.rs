@@ -390,18 +390,22 @@ impl Table {
         let near = (0..self.deepest).filter(|&index| apart.bit(index as u32));
         let far = (0..self.deepest).rev().filter(|&index| !apart.bit(index as u32));
         let mut filled = from;
+        let prefix = target.prefix64();
         for index in near.chain(far) {
-            let mut sorted = [(Id::default(), 0); K];
+            let nodes = &self.buckets[index].nodes;
+            let mut sorted = [(0, 0); K];
             let mut count = 0;
-            for (at, entry) in self.buckets[index].nodes.iter().enumerate() {
+            for (at, entry) in nodes.iter().enumerate() {
                 if entry.state(now) == state {
-                    sorted[count] = (target.distance(entry.node.id), at);
+                    sorted[count] = (prefix ^ entry.node.id.prefix64(), at);
                     count += 1;
                 }
             }
-            sorted[..count].sort_unstable();
+            let whole = |at: usize| target.distance(nodes[at].node.id);
+            // Two that share 64 bits of distance hardly exist, but may be made.
+            sorted[..count].sort_unstable_by(|a, b| a.0.cmp(&b.0).then_with(|| whole(a.1).cmp(&whole(b.1))));
             for (slot, (_, at)) in out[filled..].iter_mut().zip(&sorted[..count]) {
-                *slot = self.buckets[index].nodes[*at].node;
+                *slot = nodes[*at].node;
                 filled += 1;
             }
             if filled == K {

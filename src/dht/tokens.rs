@@ -34,9 +34,9 @@ impl Tokens {
         let Ok(given) = WriteToken::try_from(given) else { return false };
         // A driver that overslept must not make old tokens live longer.
         let overslept = now.since(self.rotate_at);
-        let of_current = same(&given, &token(&self.current, ip, info_hash));
-        let of_previous = same(&given, &token(&self.previous, ip, info_hash));
-        of_current & (overslept < ROTATION) | of_previous & overslept.is_zero()
+        // Which of the two it fits is no secret: the younger one is tried first.
+        overslept < ROTATION && same(&given, &token(&self.current, ip, info_hash))
+            || overslept.is_zero() && same(&given, &token(&self.previous, ip, info_hash))
     }
 
     /// When the secrets change.

@@ -253,10 +253,12 @@ impl Fetch {
 
     /// Queues what there is to say. What does not fit is queued by a later call.
     pub fn poll_write(&mut self, out: &mut SendQueue) {
-        if !self.greeted && matches!(self.state, State::Handshaking) {
+        if !self.greeted && !matches!(self.state, State::Connecting | State::Over) {
             self.greeted = out.push(greeting(self.hash, self.peer_id)).is_ok();
         }
-        if let State::Assembling(assembly) = &mut self.state {
+        if let State::Assembling(assembly) = &mut self.state
+            && self.greeted
+        {
             assembly.ask(out);
         }
     }
@@ -413,9 +415,11 @@ impl Fetch {
         if len > FRAME_MAX {
             return Err(Why::Protocol(peer::Error::FrameTooLong));
         }
-        let arrived = &rest[..rest.len().min(len)];
+        // Whether the rest is here yet must not decide what becomes of a long dictionary.
+        let readable = len.min(DICT_MAX);
+        let arrived = &rest[..rest.len().min(readable)];
         let message = match Metadata::decode(arrived) {
-            Err(peer::Error::Bencode(bencode::Error::UnexpectedEnd)) if arrived.len() < len.min(DICT_MAX) => {
+            Err(peer::Error::Bencode(bencode::Error::UnexpectedEnd)) if arrived.len() < readable => {
                 return Ok(0);
             }
             other => other.map_err(Why::Protocol)?,
@@ -816,6 +820,35 @@ mod tests {
         assert_eq!(ends(vec![long]), Some(Why::Protocol(peer::Error::FrameTooLong)));
         let endless = framed(OUR_METADATA, format!("d1:a60000:{}", "x".repeat(2_000)).as_bytes());
         assert!(matches!(ends(vec![endless]), Some(Why::Protocol(peer::Error::Bencode(_)))));
+    }
+
+    #[test]
+    fn a_long_dictionary_is_refused_whether_it_comes_at_once_or_not() {
+        let total = info(20_000).len();
+        let body = |len: usize| format!("d8:msg_typei0e5:piecei0e1:z{len}:{}e", "z".repeat(len));
+        for (len, refused) in [(900, false), (1_200, true)] {
+            let message = framed(OUR_METADATA, body(len).as_bytes());
+            for first in [message.len(), 1_100.min(message.len()), 500] {
+                let why =
+                    after(|fetch| vec![[handshake(fetch), hello(total), message[..first].to_vec()].concat()]);
+                let broken = matches!(why, Some(Why::Protocol(peer::Error::Bencode(_))));
+                assert_eq!(broken, refused && first > 1_024, "{first} bytes of a dictionary of {len}");
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_is_asked_before_the_greeting_has_left() {
+        let raw = info(20_000);
+        let (mut fetch, _) = opened(&raw);
+        let mut out = SendQueue::new(100);
+        fetch.poll_write(&mut out);
+        fetch.on_bytes(T0, &[handshake(&fetch), hello(raw.len())].concat()).unwrap();
+        fetch.poll_write(&mut out);
+        assert!(out.is_empty(), "a request would fit, our handshakes do not");
+        let mut out = SendQueue::new(1_000);
+        fetch.poll_write(&mut out);
+        assert!(drain(&mut out).starts_with(&Handshake::new(fetch.hash(), OURS).encode()));
     }
 
     #[test]

@@ -82,7 +82,7 @@ impl Serve {
         if !*greeted {
             *greeted = out.push(greeting(*hash, self.peer_id, info.len())).is_ok();
         }
-        let Some(id) = *id else { return };
+        let Some(id) = id.filter(|_| *greeted) else { return };
         let answered = asked.iter().take_while(|piece| answer(id, **piece, info, out)).count();
         asked.drain(..answered);
     }
@@ -261,6 +261,14 @@ mod tests {
         assert_eq!(messages(&answers(&mut serve, PIECE + 100)).len(), 1);
         assert_eq!(messages(&answers(&mut serve, PIECE + 100)).len(), 1);
         assert!(answers(&mut serve, PIECE + 100).is_empty());
+    }
+
+    #[test]
+    fn nothing_leaves_before_the_handshake() {
+        let (mut serve, said) = after(&[handshake(), request(9)].concat(), 100);
+        assert!(said.is_empty(), "a reject would fit, our handshake does not");
+        let said = answers(&mut serve, 1_000);
+        assert_eq!((Handshake::decode(&said).is_ok(), messages(&said[HANDSHAKE_LEN..]).len()), (true, 2));
     }
 
     #[test]

@@ -230,7 +230,8 @@ pub fn v2_range(short: [u8; 20]) -> ([u8; 32], [u8; 32]) {
     (low, high)
 }
 
-fn next_id(conn: &Connection) -> rusqlite::Result<i64> {
+/// The id of the next row: none that was ever given away.
+pub fn next_id(conn: &Connection) -> rusqlite::Result<i64> {
     let top: Option<i64> = conn.query_row("SELECT max(id) FROM torrents", [], |row| row.get(0))?;
     let high: Option<i64> = conn.query_row(HIGH_ID, [], |row| row.get(0)).optional()?;
     Ok(top.unwrap_or(0).max(high.unwrap_or(0)) + 1)

@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
 
-use super::apply::{Reason, banish, rule_id};
+use super::apply::{Reason, banish, next_id, rule_id};
 use super::archive::{self, Archive, ArchiveError};
-use super::schema::{OpenError, WriterLock, beside, lock, open_reader, open_writer};
+use super::schema::{OpenError, WriterLock, beside, lock, open_reader, open_writer, settle};
 use super::search::index::{Indexer, Searcher};
 use super::search::{IndexError, Query};
 use super::writer::{refresh, unix_now};
@@ -194,7 +194,7 @@ impl Keeper {
         let dir = beside(&self.db, ".index");
         super::search::index::clear(&dir).map_err(ArchiveError::Index)?;
         let total = count(&self.conn)?;
-        let (mut indexer, mut last) = Indexer::open(&dir).map_err(ArchiveError::Index)?;
+        let (mut indexer, mut last) = Indexer::open(&dir, 0).map_err(ArchiveError::Index)?;
         let mut done = 0;
         loop {
             let entries = archive::entries_after(&self.conn, last, REINDEX_ROWS)?;
@@ -206,6 +206,7 @@ impl Keeper {
             }
             progress(done, total);
         }
+        settle(&self.conn)?;
         indexer.commit(last).map_err(ArchiveError::Index)?;
         indexer.close();
         self.conn.execute("DELETE FROM stale", [])?;
@@ -221,6 +222,7 @@ impl Keeper {
             if stale.is_empty() {
                 break;
             }
+            settle(&self.conn)?;
             refresh(&self.conn, &mut indexer, &stale, last).map_err(ArchiveError::Index)?;
             indexer.commit(last).map_err(ArchiveError::Index)?;
             archive::unstale(&mut self.conn, &stale)?;
@@ -235,7 +237,7 @@ impl Keeper {
         if !dir.exists() {
             return Ok(None);
         }
-        match Indexer::open(&dir) {
+        match Indexer::open(&dir, next_id(&self.conn)? - 1) {
             Ok((indexer, _)) => Ok(Some(indexer)),
             Err(IndexError::NotBuilt) => Ok(None),
             Err(error) => Err(ArchiveError::Index(error)),

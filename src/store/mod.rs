@@ -11,7 +11,7 @@ pub mod care;
 pub mod category;
 mod limits;
 pub mod recover;
-mod row;
+pub mod row;
 pub mod schema;
 pub mod search;
 mod writer;
@@ -44,8 +44,12 @@ pub struct StoreConfig {
     pub disk_max: Option<u64>,
     /// Say [`StoreResult::DiskLow`] when less is free.
     pub disk_free_min: Option<u64>,
+    /// Move the WAL into the file when it has this many bytes.
+    pub checkpoint_bytes: u64,
     /// Feed the search index.
     pub search: bool,
+    /// Commit the search index after this many torrents, if ten seconds do not pass before.
+    pub index_rows: u32,
     /// Bytes free on the file system that holds a path; `None` if that cannot be told.
     pub free_bytes: FreeBytes,
 }
@@ -62,7 +66,9 @@ impl Default for StoreConfig {
             keep_info: false,
             disk_max: None,
             disk_free_min: None,
+            checkpoint_bytes: 16 << 20,
             search: cfg!(feature = "search"),
+            index_rows: 50_000,
             free_bytes: Box::new(|_| None),
         }
     }

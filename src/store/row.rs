@@ -90,10 +90,10 @@ fn is_single(torrent: &Torrent) -> bool {
 fn inflate(mut column: &[u8], name: &[u8]) -> Option<FileList> {
     let sizes_len = usize::try_from(varint::take(&mut column)?).ok()?;
     let paths_len = usize::try_from(varint::take(&mut column)?).ok()?;
-    if paths_len > PACKED_MAX {
+    let (mut sizes, body) = column.split_at_checked(sizes_len)?;
+    if paths_len > PACKED_MAX.min(body.len().saturating_mul(DEFLATE_RATIO_MAX)) {
         return None;
     }
-    let (mut sizes, body) = column.split_at_checked(sizes_len)?;
     let mut paths = Vec::with_capacity(paths_len);
     let mut inflate = Decompress::new(false);
     inflate.set_dictionary(&dictionary(name)).ok()?;
@@ -134,6 +134,10 @@ const DEFLATE_MIN: usize = 24;
 
 /// Metadata is at most 16 MiB and the packed list is never longer; twice that for doubt.
 const PACKED_MAX: usize = 32 << 20;
+
+/// The most that deflate makes out of one byte (zlib's technical notes): 258 bytes for two bits, and
+/// a little more where little comes before. What claims more is damaged, and not allocated for.
+const DEFLATE_RATIO_MAX: usize = 1_032;
 
 /// No file name is longer, and deflate looks back 32 KiB.
 const NAME_MAX: usize = 1_024;
@@ -184,5 +188,20 @@ mod tests {
         }
         assert_eq!(unpack(&[DEFLATED, 0, 255, 255, 255, 255, 127, 0], b"a", 1), None);
         assert_eq!(unpack(&[9], b"a", 1), None);
+        // 31 MiB in three bytes of deflate.
+        let mut column = vec![DEFLATED, 0];
+        varint::push(&mut column, 31 << 20);
+        column.extend_from_slice(&[0x63, 0, 0]);
+        assert_eq!(unpack(&column, b"a", 1), None);
+    }
+
+    #[test]
+    fn what_repeats_most_is_not_taken_for_damage() {
+        let mut torrent = torrent(1, "a", 0);
+        let path = vec![b'x'; 1 << 20];
+        (0..4).for_each(|_| torrent.files.push(1, [&path[..]].into_iter()));
+        let column = Packer::new().pack(&torrent).to_vec();
+        assert!(column.len() < 8_192, "{}", column.len());
+        assert_eq!(unpack(&column, &torrent.name, 1), Some(torrent.files));
     }
 }

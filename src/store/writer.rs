@@ -7,9 +7,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rusqlite::{Connection, ErrorCode};
 
-use super::apply::Apply;
+use super::apply::{Apply, next_id};
 use super::bounds::{Sweeper, evict, used_bytes};
-use super::schema::{WriterLock, beside};
+use super::schema::{WriterLock, beside, settle};
 use super::search::Entry;
 use super::search::index::Indexer;
 use super::{Shared, StoreConfig, archive, weight};
@@ -62,6 +62,8 @@ impl Writer {
     /// Ready to run. A search index that cannot be opened is no reason not to.
     pub fn new(conn: Connection, lock: WriterLock, config: StoreConfig) -> rusqlite::Result<Self> {
         conn.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
+        let page_size: u64 = conn.pragma_query_value(None, "page_size", |row| row.get(0))?;
+        conn.pragma_update(None, "wal_autocheckpoint", (config.checkpoint_bytes / page_size).max(1))?;
         let apply = Apply::new(&conn, config.keep_info, config.search)?;
         let feed = Feed::open(&conn, &config)?;
         let now = Instant::now();
@@ -245,7 +247,12 @@ impl Writer {
         if self.feed.open == 0 && stale.is_empty() {
             return;
         }
-        let done = refresh(&self.conn, indexer, &stale, self.feed.added)
+        let done = settle(&self.conn).map_err(|error| {
+            log::error!("cannot write the archive: {error}");
+            super::IndexError::Failed
+        });
+        let done = done
+            .and_then(|()| refresh(&self.conn, indexer, &stale, self.feed.added))
             .and_then(|()| indexer.commit(self.feed.added));
         if done.is_err() {
             return self.give_index_up();
@@ -259,10 +266,10 @@ impl Writer {
     /// Once a second, between batches.
     fn upkeep(&mut self, notice: &Notice) {
         let now = Instant::now();
-        if self.batch.since.is_some() || now < self.tick_at && self.feed.open < INDEX_COMMIT_DOCS {
+        if self.batch.since.is_some() || now < self.tick_at && self.feed.open < self.config.index_rows {
             return;
         }
-        if now >= self.feed.commit_at || self.feed.open >= INDEX_COMMIT_DOCS {
+        if now >= self.feed.commit_at || self.feed.open >= self.config.index_rows {
             match self.feed.indexer {
                 Some(_) => self.commit_index(),
                 None if self.config.search && cfg!(feature = "search") => self.reopen_index(),
@@ -313,7 +320,9 @@ impl Writer {
 
 impl Feed {
     fn open(conn: &Connection, config: &StoreConfig) -> rusqlite::Result<Self> {
-        let opened = if config.search { Indexer::open(&beside(&config.db, ".index")).ok() } else { None };
+        let top = next_id(conn)? - 1;
+        let dir = beside(&config.db, ".index");
+        let opened = if config.search { Indexer::open(&dir, top).ok() } else { None };
         let (indexer, added) = opened.map_or((None, 0), |(indexer, last)| (Some(indexer), last));
         let behind = !archive::entries_after(conn, added, 1)?.is_empty();
         Ok(Self { indexer, added, behind, open: 0, commit_at: Instant::now() + INDEX_COMMIT })
@@ -378,9 +387,8 @@ const NAP: Duration = Duration::from_millis(4);
 /// A batch of large torrents is committed early: it is held in memory until then.
 const BATCH_BYTES_MAX: u64 = 16 << 20;
 
-/// How often the index is committed, by time and by documents.
+/// How often the index is committed, if not for the number of its documents.
 const INDEX_COMMIT: Duration = Duration::from_secs(10);
-const INDEX_COMMIT_DOCS: u32 = 50_000;
 
 /// How long an index that could not be written is left alone.
 const INDEX_RETRY: Duration = Duration::from_secs(60);

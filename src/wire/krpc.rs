@@ -4,10 +4,10 @@
 //! wrong type) and strict where a mistake could be used against us (lengths, repeated envelope
 //! keys). Writing is canonical: rTorrent refuses anything else.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use super::bencode::{self, Dict, Limits, List, Value, Writer};
-use super::compact::{self, NODE_V4, NODE_V6, NodeAddr, PEER_V6};
+use super::compact::{self, NODE_V4, NODE_V6, NodeAddr};
 use crate::base::{Id, InfoHash, NodeId};
 
 /// Any message, borrowed from its datagram.
@@ -460,10 +460,23 @@ fn write_external(w: &mut Writer<'_>, to: SocketAddr) {
     write_address(w, to);
 }
 
+/// As a string of 6 or 18 bytes.
 fn write_address(w: &mut Writer<'_>, addr: SocketAddr) {
-    let mut bytes = [0; PEER_V6];
-    let len = compact::write_peer(addr, &mut bytes);
-    w.bytes(&bytes[..len]);
+    let port = addr.port().to_be_bytes();
+    match addr.ip() {
+        IpAddr::V4(ip) => {
+            let mut bytes = *b"6:iiiipp";
+            bytes[2..6].copy_from_slice(&ip.octets());
+            bytes[6..].copy_from_slice(&port);
+            w.raw(&bytes);
+        }
+        IpAddr::V6(ip) => {
+            let mut bytes = *b"18:iiiiiiiiiiiiiiiipp";
+            bytes[3..19].copy_from_slice(&ip.octets());
+            bytes[19..].copy_from_slice(&port);
+            w.raw(&bytes);
+        }
+    }
 }
 
 /// Nodes of the other family are left out: a compact list has one size of entry.
@@ -471,9 +484,14 @@ fn write_nodes(w: &mut Writer<'_>, nodes: &[NodeAddr], size: usize) {
     let fits = |node: &&NodeAddr| node.addr.is_ipv4() == (size == NODE_V4);
     w.prefix(nodes.iter().filter(fits).count() * size);
     for node in nodes.iter().filter(fits) {
-        let mut bytes = [0; PEER_V6];
-        let len = compact::write_peer(node.addr, &mut bytes);
-        w.raw(&node.id.0).raw(&bytes[..len]);
+        let mut bytes = [0; NODE_V6];
+        bytes[..20].copy_from_slice(&node.id.0);
+        match node.addr.ip() {
+            IpAddr::V4(ip) => bytes[20..24].copy_from_slice(&ip.octets()),
+            IpAddr::V6(ip) => bytes[20..36].copy_from_slice(&ip.octets()),
+        }
+        bytes[size - 2..size].copy_from_slice(&node.addr.port().to_be_bytes());
+        w.raw(&bytes[..size]);
     }
 }
 

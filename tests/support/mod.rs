@@ -158,6 +158,25 @@ pub fn skipped(what: &str, why: &str) {
     drop(writeln!(std::io::stderr(), "skipped: {what}; {why}"));
 }
 
+/// A small file system in memory; gone with its owner.
+pub struct Mounted(pub PathBuf);
+
+impl Mounted {
+    pub fn new(folder: &Path, options: &str) -> Option<Self> {
+        let at = folder.join("mounted");
+        fs::create_dir(&at).expect("a new folder");
+        let mut mount = Command::new("mount");
+        let output = mount.args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(&at).output();
+        output.is_ok_and(|output| output.status.success()).then_some(Self(at))
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        drop(Command::new("umount").arg("-l").arg(&self.0).status());
+    }
+}
+
 /// A DHT and its torrents, on a thread of its own.
 pub struct LiveSwarm {
     pub bootstrap: String,

@@ -1,6 +1,6 @@
 //! The tantivy index: one thread that writes, readers that map its files.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tantivy::collector::{Count, DocSetCollector, TopDocs};
@@ -22,6 +22,7 @@ use super::{Entry, IndexError, Page, Query, Sort};
 pub struct Indexer {
     fields: Fields,
     writer: IndexWriter,
+    dir: PathBuf,
     last: i64,
 }
 
@@ -33,18 +34,23 @@ pub struct Searcher {
 }
 
 impl Indexer {
-    /// Opens the index in `dir`, or begins a new one if there is none or it cannot be read. Also
-    /// returns the id of the last row in it, 0 if it is empty.
-    pub fn open(dir: &Path) -> Result<(Self, i64), IndexError> {
-        if let Ok(index) = existing(dir) {
+    /// Opens the index in `dir`, or begins a new one if there is none, or it cannot be read, or it
+    /// holds rows after `top`, the last id that was ever given away. Also returns the id of the
+    /// last row in it, 0 if it is empty.
+    pub fn open(dir: &Path, top: i64) -> Result<(Self, i64), IndexError> {
+        if let Ok(index) = existing(dir)
+            && index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into().is_ok()
+            && last_of(&index) <= top
+        {
+            remove_orphans(dir, &index);
             let last = last_of(&index);
-            return Ok((Self::with(index, last)?, last));
+            return Ok((Self::with(index, dir, last)?, last));
         }
         clear(dir)?;
         std::fs::create_dir_all(dir).map_err(|error| failed(&error))?;
         let directory = MmapDirectory::open(dir).map_err(|error| failed(&error))?;
         let index = Index::create(directory, schema().0, tantivy::IndexSettings::default());
-        Ok((Self::with(index.map_err(|error| failed(&error))?, 0)?, 0))
+        Ok((Self::with(index.map_err(|error| failed(&error))?, dir, 0)?, 0))
     }
 
     /// Adds a row; it is found after [`Indexer::commit`].
@@ -77,6 +83,11 @@ impl Indexer {
         let mut prepared = self.writer.prepare_commit().map_err(|error| failed(&error))?;
         prepared.set_payload(&format!("{FORMAT}:{last}"));
         prepared.commit().map_err(|error| failed(&error))?;
+        // The new list of segments has its name, but not for sure on the disk. A folder cannot be
+        // opened everywhere; where it cannot, it need not be synced.
+        if let Ok(folder) = std::fs::File::open(&self.dir) {
+            folder.sync_all().map_err(|error| failed(&error))?;
+        }
         self.last = last;
         Ok(())
     }
@@ -104,13 +115,13 @@ impl Indexer {
         }
     }
 
-    fn with(index: Index, last: i64) -> Result<Self, IndexError> {
+    fn with(index: Index, dir: &Path, last: i64) -> Result<Self, IndexError> {
         let writer: IndexWriter =
             index.writer_with_num_threads(1, MEMORY_BYTES).map_err(|error| failed(&error))?;
         let mut policy = LogMergePolicy::default();
         policy.set_del_docs_ratio_before_merge(REMOVED_RATIO);
         writer.set_merge_policy(Box::new(policy));
-        Ok(Self { fields: schema().1, writer, last })
+        Ok(Self { fields: schema().1, writer, dir: dir.to_owned(), last })
     }
 }
 
@@ -213,6 +224,23 @@ impl Searcher {
     }
 }
 
+/// Removes what a crash left of a commit or a merge. The next commit would make a list of deleted
+/// documents under the name of one that was not finished, and fail.
+fn remove_orphans(dir: &Path, index: &Index) {
+    let Ok(living) = index.load_metas().map(|meta| meta.list_segment_files()) else { return };
+    let Ok(entries) = std::fs::read_dir(dir) else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let text = name.to_string_lossy();
+        let is_part =
+            text.len() > UUID_DIGITS && text.as_bytes()[..UUID_DIGITS].iter().all(u8::is_ascii_hexdigit);
+        if (is_part || text.starts_with(TEMPORARY)) && !living.contains(Path::new(&name)) {
+            // A reader may hold it open where that forbids removing it.
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
+}
+
 /// Removes an index.
 pub fn clear(dir: &Path) -> Result<(), IndexError> {
     match std::fs::remove_dir_all(dir) {
@@ -265,6 +293,10 @@ fn failed(error: &dyn std::fmt::Display) -> IndexError {
     log::error!("search index: {error}");
     IndexError::Failed
 }
+
+/// How the names of a segment's files begin, and those of files that are about to be renamed.
+const UUID_DIGITS: usize = 32;
+const TEMPORARY: &str = ".tmp";
 
 const ID: &str = "id";
 const SIZE: &str = "size";

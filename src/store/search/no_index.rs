@@ -13,7 +13,7 @@ pub enum Searcher {}
 
 impl Indexer {
     /// Always [`IndexError::NotBuilt`].
-    pub fn open(_dir: &Path) -> Result<(Self, i64), IndexError> {
+    pub fn open(_dir: &Path, _top: i64) -> Result<(Self, i64), IndexError> {
         Err(IndexError::NotBuilt)
     }
 
