@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use dht_hunter::base::{InfoHash, Instant, SendQueue};
-use dht_hunter::metadata::{Budget, Event, Fetch, METADATA_MAX, Timeouts, UNCONSUMED_MAX, verify};
+use dht_hunter::metadata::{AT_ONCE_MAX, Budget, Event, Fetch, METADATA_MAX, Timeouts, UNCONSUMED_MAX, verify};
 use dht_hunter::wire::peer::{ExtendedHandshake, Frame, HANDSHAKE_LEN, Handshake, Metadata, PIECE, frame};
 use dht_hunter_fuzz::heap::{self, held_by};
 use dht_hunter_fuzz::stream::{Inbox, drain, in_pieces};
@@ -107,7 +107,7 @@ fn run(hash: InfoHash, budget_bytes: u64, room: usize, steps: &[Step], cuts: Opt
         events(&mut fetch, hash, &mut end);
     }
     drop(fetch);
-    let in_hand = matches!(end.outcome, Some(Event::Verified(..)));
+    let in_hand = matches!(end.outcome, Some(Event::Verified(..) | Event::Assembled(..)));
     assert!(in_hand || budget.left() == budget_bytes, "what was reserved is given back");
     end
 }
@@ -124,6 +124,11 @@ fn events(fetch: &mut Fetch, hash: InfoHash, end: &mut End) {
                 assert_eq!(verify(hash, &raw), Some(hashes));
                 assert!(raw.len() <= METADATA_MAX);
                 end.outcome = Some(Event::Verified(raw, hashes));
+            }
+            Event::Assembled(all) => {
+                assert_eq!(all.hash, hash);
+                assert!(all.raw.len() > AT_ONCE_MAX && all.raw.len() <= METADATA_MAX);
+                end.outcome = Some(Event::Assembled(all));
             }
             failed => end.outcome = Some(failed),
         }
