@@ -111,12 +111,9 @@ pub fn decode<'a>(input: &'a [u8], limits: &Limits) -> Result<Value<'a>, Error> 
 
 /// Decodes one value at the start of `input`; also returns how many bytes it took.
 pub fn decode_prefix<'a>(input: &'a [u8], limits: &Limits) -> Result<(Value<'a>, usize), Error> {
-    let mut checker = Checker { input, at: 0, limits: *limits, tokens: 0 };
-    checker.value(0)?;
-    let used = checker.at;
-    let mut rest = &input[..used];
-    let value = next_value(&mut rest).ok_or(Error::UnexpectedEnd)?;
-    Ok((value, used))
+    let mut reader = Reader::new(input, limits);
+    let value = reader.value()?;
+    Ok((value, reader.at))
 }
 
 impl<'a> Value<'a> {
@@ -354,7 +351,19 @@ fn skip(input: &[u8]) -> Option<usize> {
 }
 
 /// Where the string at the front begins, and its length.
+#[inline]
 fn string_span(input: &[u8]) -> Result<(usize, usize), Error> {
+    // Nearly all are shorter than a hundred bytes.
+    let digit = |byte: u8| usize::from(byte - b'0');
+    match *input {
+        [a @ b'0'..=b'9', b':', ..] => return Ok((2, digit(a))),
+        [a @ b'0'..=b'9', b @ b'0'..=b'9', b':', ..] => return Ok((3, digit(a) * 10 + digit(b))),
+        _ => {}
+    }
+    long_string_span(input)
+}
+
+fn long_string_span(input: &[u8]) -> Result<(usize, usize), Error> {
     let mut len = 0usize;
     for (at, &byte) in input.iter().enumerate() {
         match byte {
@@ -390,25 +399,70 @@ fn parse_int(digits: &[u8]) -> Result<i64, Error> {
     if negative { Ok(sum) } else { sum.checked_neg().ok_or(Error::IntOverflow) }
 }
 
-struct Checker<'a> {
+/// Checks and reads in one pass: every byte is looked at once, and what was read may be used only
+/// if all that follows turns out well too.
+#[derive(Clone, Debug)]
+pub struct Reader<'a> {
     input: &'a [u8],
     at: usize,
     limits: Limits,
     tokens: u32,
+    depth: u32,
 }
 
-impl<'a> Checker<'a> {
-    fn value(&mut self, depth: u32) -> Result<(), Error> {
+impl<'a> Reader<'a> {
+    /// Before the first value of `input`.
+    pub fn new(input: &'a [u8], limits: &Limits) -> Self {
+        Self { input, at: 0, limits: *limits, tokens: 0, depth: 0 }
+    }
+
+    /// The next value, checked whole.
+    #[inline]
+    pub fn value(&mut self) -> Result<Value<'a>, Error> {
+        let start = self.at;
         match self.peek()? {
-            b'i' => self.int(),
-            b'l' => self.list(depth + 1),
-            b'd' => self.dict(depth + 1),
-            b'0'..=b'9' => self.string().map(|_| ()),
+            b'0'..=b'9' => self.string().map(Value::Bytes),
+            b'i' => self.int().map(Value::Int),
+            b'l' => {
+                self.list()?;
+                Ok(Value::List(List { raw: &self.input[start..self.at] }))
+            }
+            b'd' => {
+                self.dict()?;
+                Ok(Value::Dict(Dict { raw: &self.input[start..self.at] }))
+            }
             _ => Err(Error::UnexpectedByte),
         }
     }
 
-    fn int(&mut self) -> Result<(), Error> {
+    /// Steps into a dictionary, to be read with [`Reader::key`] and [`Reader::value`] in turn.
+    /// False if the next value is something else, which was then read and is of no interest.
+    /// The order of keys is not checked.
+    pub fn enter_dict(&mut self) -> Result<bool, Error> {
+        if self.peek()? != b'd' {
+            return self.value().map(|_| false);
+        }
+        self.open()?;
+        Ok(true)
+    }
+
+    /// The next key of the dictionary that was entered; at its end `None`, and steps out of it.
+    #[inline]
+    pub fn key(&mut self) -> Result<Option<&'a [u8]>, Error> {
+        match self.peek()? {
+            b'e' => {
+                self.close();
+                Ok(None)
+            }
+            b'0'..=b'9' => {
+                let key = self.string()?;
+                if self.peek()? == b'e' { Err(Error::MissingValue) } else { Ok(Some(key)) }
+            }
+            _ => Err(Error::NonStringKey),
+        }
+    }
+
+    fn int(&mut self) -> Result<i64, Error> {
         self.count()?;
         let digits = &self.input[self.at + 1..];
         let end = digits.iter().position(|byte| !byte.is_ascii_digit() && *byte != b'-');
@@ -417,15 +471,16 @@ impl<'a> Checker<'a> {
             return Err(Error::BadDigit);
         }
         let digits = &digits[..end];
-        parse_int(digits)?;
+        let int = parse_int(digits)?;
         let zero_first = matches!(digits, [b'0', _, ..] | [b'-', b'0', ..]);
         if self.limits.strict && zero_first {
             return Err(Error::LeadingZero);
         }
         self.at += end + 2;
-        Ok(())
+        Ok(int)
     }
 
+    #[inline]
     fn string(&mut self) -> Result<&'a [u8], Error> {
         self.count()?;
         let rest = &self.input[self.at..];
@@ -439,47 +494,44 @@ impl<'a> Checker<'a> {
         Ok(bytes)
     }
 
-    fn list(&mut self, depth: u32) -> Result<(), Error> {
-        self.open(depth)?;
+    fn list(&mut self) -> Result<(), Error> {
+        self.open()?;
         while self.peek()? != b'e' {
-            self.value(depth)?;
+            self.value()?;
         }
-        self.at += 1;
+        self.close();
         Ok(())
     }
 
-    fn dict(&mut self, depth: u32) -> Result<(), Error> {
-        self.open(depth)?;
+    fn dict(&mut self) -> Result<(), Error> {
+        self.open()?;
         let mut last: Option<&[u8]> = None;
-        loop {
-            match self.peek()? {
-                b'e' => break,
-                b'0'..=b'9' => {}
-                _ => return Err(Error::NonStringKey),
-            }
-            let key = self.string()?;
+        while let Some(key) = self.key()? {
             if self.limits.strict && last.is_some_and(|last| last >= key) {
                 return Err(Error::UnsortedKey);
             }
             last = Some(key);
-            if self.peek()? == b'e' {
-                return Err(Error::MissingValue);
-            }
-            self.value(depth)?;
+            self.value()?;
         }
-        self.at += 1;
         Ok(())
     }
 
-    fn open(&mut self, depth: u32) -> Result<(), Error> {
-        if depth > self.limits.depth {
+    fn open(&mut self) -> Result<(), Error> {
+        if self.depth >= self.limits.depth {
             return Err(Error::Depth);
         }
         self.count()?;
+        self.depth += 1;
         self.at += 1;
         Ok(())
     }
 
+    fn close(&mut self) {
+        self.depth -= 1;
+        self.at += 1;
+    }
+
+    #[inline]
     fn peek(&self) -> Result<u8, Error> {
         self.input.get(self.at).copied().ok_or(Error::UnexpectedEnd)
     }
@@ -507,6 +559,7 @@ impl<'a> Writer<'a> {
     }
 
     /// Bytes as they are.
+    #[inline]
     pub fn raw(&mut self, bytes: &[u8]) -> &mut Self {
         match self.out.get_mut(self.at..self.at + bytes.len()) {
             Some(room) if !self.overflow => {
@@ -545,6 +598,9 @@ impl<'a> Writer<'a> {
     }
 
     fn decimal(&mut self, mut number: u64) -> &mut Self {
+        if number < 10 {
+            return self.raw(&[b'0' + number as u8]);
+        }
         let mut digits = [0; 20];
         let mut first = digits.len();
         loop {

@@ -6,7 +6,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::bencode::{self, Dict, Limits, List, Value, Writer};
+use super::bencode::{self, Limits, List, Reader, Value, Writer};
 use super::compact::{self, NODE_V4, NODE_V6, NodeAddr};
 use crate::base::{Id, InfoHash, NodeId};
 
@@ -165,8 +165,7 @@ pub struct Reply<'a> {
 
 /// Decodes one datagram.
 pub fn decode(datagram: &[u8]) -> Result<Message<'_>, Reject<'_>> {
-    let (value, _) = bencode::decode_prefix(datagram, &Limits::KRPC).map_err(Reject::Drop)?;
-    let envelope = Envelope::read(value.dict().ok_or(Reject::NotKrpc)?)?;
+    let envelope = Envelope::read(&mut Reader::new(datagram, &Limits::KRPC))?;
     let transaction = envelope.transaction.ok_or(Reject::NotKrpc)?;
     let body = match envelope.kind {
         Some(b"q") => Body::Query(envelope.query(transaction)?),
@@ -207,16 +206,19 @@ struct Envelope<'a> {
     external: Option<SocketAddr>,
     read_only: bool,
     method: Option<&'a [u8]>,
-    arguments: Option<Dict<'a>>,
-    returned: Option<Dict<'a>>,
+    arguments: Option<Arguments<'a>>,
+    returned: Option<Returned<'a>>,
     failure: Option<Value<'a>>,
 }
 
 impl<'a> Envelope<'a> {
-    fn read(message: Dict<'a>) -> Result<Self, Reject<'a>> {
+    fn read(reader: &mut Reader<'a>) -> Result<Self, Reject<'a>> {
         let mut it = Self::default();
-        let mut seen = 0u8;
-        for (key, value) in message.iter() {
+        let (mut seen, mut repeated) = (0u8, false);
+        if !reader.enter_dict().map_err(Reject::Drop)? {
+            return Err(Reject::NotKrpc);
+        }
+        while let Some(key) = reader.key().map_err(Reject::Drop)? {
             let flag = match key {
                 b"t" => 1,
                 b"y" => 2,
@@ -225,24 +227,27 @@ impl<'a> Envelope<'a> {
                 b"r" => 16,
                 _ => 0,
             };
-            if seen & flag != 0 {
-                return Err(Reject::NotKrpc);
-            }
+            repeated |= seen & flag != 0;
             seen |= flag;
-            match key {
-                b"t" => it.transaction = value.bytes(),
-                b"y" => it.kind = value.bytes(),
-                b"q" => it.method = value.bytes(),
-                b"a" => it.arguments = value.dict(),
-                b"r" => it.returned = value.dict(),
-                b"e" => it.failure = Some(value),
-                b"v" => it.version = value.bytes(),
-                b"ip" => it.external = value.bytes().and_then(compact::peer),
-                b"ro" => it.read_only = value.int() == Some(1),
-                _ => {}
-            }
+            it.take(key, reader).map_err(Reject::Drop)?;
         }
-        Ok(it)
+        if repeated { Err(Reject::NotKrpc) } else { Ok(it) }
+    }
+
+    fn take(&mut self, key: &[u8], reader: &mut Reader<'a>) -> Result<(), bencode::Error> {
+        match key {
+            b"t" => self.transaction = reader.value()?.bytes(),
+            b"y" => self.kind = reader.value()?.bytes(),
+            b"q" => self.method = reader.value()?.bytes(),
+            b"a" => self.arguments = Arguments::read(reader)?,
+            b"r" => self.returned = Returned::read(reader)?,
+            b"e" => self.failure = Some(reader.value()?),
+            b"v" => self.version = reader.value()?.bytes(),
+            b"ip" => self.external = reader.value()?.bytes().and_then(compact::peer),
+            b"ro" => self.read_only = reader.value()?.int() == Some(1),
+            _ => _ = reader.value()?,
+        }
+        Ok(())
     }
 
     fn query(&self, transaction: &'a [u8]) -> Result<Query<'a>, Reject<'a>> {
@@ -252,8 +257,7 @@ impl<'a> Envelope<'a> {
         let no_port = refuse("missing or invalid 'port' key");
         let (no_target, no_hash) = (refuse("missing 'target' key"), refuse("missing 'info_hash' key"));
         let name = self.method.ok_or(no_name)?;
-        let a = self.arguments.ok_or(no_arguments)?;
-        let arguments = Arguments::read(a);
+        let arguments = self.arguments.as_ref().ok_or(no_arguments)?;
         let id = arguments.id.ok_or(no_id)?;
         let method = match name {
             b"ping" => Method::Ping,
@@ -280,29 +284,13 @@ impl<'a> Envelope<'a> {
     }
 
     fn response(&self) -> Option<Response<'a>> {
-        let (mut id, mut token, mut values) = (None, None, None);
-        let (mut nodes, mut nodes6): (&[u8], &[u8]) = (&[], &[]);
-        let (mut interval, mut num, mut hashes) = (0, None, None);
-        let (mut seeds, mut peers) = (None, None);
-        for (key, value) in self.returned?.iter() {
-            match key {
-                b"id" => id = value.bytes().and_then(Id::from_slice),
-                b"token" => token = value.bytes().filter(|token| token.len() <= TOKEN_MAX),
-                b"nodes" => nodes = value.bytes().unwrap_or_default(),
-                b"nodes6" => nodes6 = value.bytes().unwrap_or_default(),
-                b"values" => values = value.list(),
-                b"interval" => interval = value.int().unwrap_or_default(),
-                b"num" => num = value.int().and_then(|num| u64::try_from(num).ok()),
-                b"samples" => hashes = value.bytes(),
-                b"BFsd" => seeds = value.bytes().and_then(|filter| filter.try_into().ok()),
-                b"BFpe" => peers = value.bytes().and_then(|filter| filter.try_into().ok()),
-                _ => {}
-            }
-        }
+        let it = self.returned.as_ref()?;
         let whole = |hashes: &'a [u8]| if hashes.len().is_multiple_of(20) { hashes } else { &[] };
-        let interval_secs = interval.clamp(0, i64::from(INTERVAL_MAX)) as u32;
-        let samples = hashes.map(|hashes| Samples { interval_secs, num, hashes: whole(hashes) });
-        Some(Response { id: id?, token, nodes, nodes6, values, samples, scrape: seeds.zip(peers) })
+        let interval_secs = it.interval.clamp(0, i64::from(INTERVAL_MAX)) as u32;
+        let samples = it.samples.map(|hashes| Samples { interval_secs, num: it.num, hashes: whole(hashes) });
+        let scrape = it.seeds.zip(it.peers);
+        let (token, nodes, nodes6, values) = (it.token, it.nodes, it.nodes6, it.values);
+        Some(Response { id: it.id?, token, nodes, nodes6, values, samples, scrape })
     }
 
     fn error(&self) -> Option<Body<'a>> {
@@ -328,9 +316,14 @@ struct Arguments<'a> {
 }
 
 impl<'a> Arguments<'a> {
-    fn read(arguments: Dict<'a>) -> Self {
+    /// `None` if it is no dictionary.
+    fn read(reader: &mut Reader<'a>) -> Result<Option<Self>, bencode::Error> {
         let mut it = Self::default();
-        for (key, value) in arguments.iter() {
+        if !reader.enter_dict()? {
+            return Ok(None);
+        }
+        while let Some(key) = reader.key()? {
+            let value = reader.value()?;
             let id = || value.bytes().and_then(Id::from_slice);
             let on = || value.int().is_some_and(|int| int != 0);
             match key {
@@ -347,7 +340,49 @@ impl<'a> Arguments<'a> {
                 _ => {}
             }
         }
-        it
+        Ok(Some(it))
+    }
+}
+
+/// The fields of every response that exists, in one pass.
+#[derive(Default)]
+struct Returned<'a> {
+    id: Option<NodeId>,
+    token: Option<&'a [u8]>,
+    nodes: &'a [u8],
+    nodes6: &'a [u8],
+    values: Option<List<'a>>,
+    interval: i64,
+    num: Option<u64>,
+    samples: Option<&'a [u8]>,
+    seeds: Option<&'a [u8; FILTER_BYTES]>,
+    peers: Option<&'a [u8; FILTER_BYTES]>,
+}
+
+impl<'a> Returned<'a> {
+    /// `None` if it is no dictionary.
+    fn read(reader: &mut Reader<'a>) -> Result<Option<Self>, bencode::Error> {
+        let mut it = Self::default();
+        if !reader.enter_dict()? {
+            return Ok(None);
+        }
+        while let Some(key) = reader.key()? {
+            let value = reader.value()?;
+            match key {
+                b"id" => it.id = value.bytes().and_then(Id::from_slice),
+                b"token" => it.token = value.bytes().filter(|token| token.len() <= TOKEN_MAX),
+                b"nodes" => it.nodes = value.bytes().unwrap_or_default(),
+                b"nodes6" => it.nodes6 = value.bytes().unwrap_or_default(),
+                b"values" => it.values = value.list(),
+                b"interval" => it.interval = value.int().unwrap_or_default(),
+                b"num" => it.num = value.int().and_then(|num| u64::try_from(num).ok()),
+                b"samples" => it.samples = value.bytes(),
+                b"BFsd" => it.seeds = value.bytes().and_then(|filter| filter.try_into().ok()),
+                b"BFpe" => it.peers = value.bytes().and_then(|filter| filter.try_into().ok()),
+                _ => {}
+            }
+        }
+        Ok(Some(it))
     }
 }
 
