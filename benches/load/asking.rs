@@ -41,6 +41,8 @@ pub struct Run {
     pub reply_bytes: u64,
     /// A right answer.
     pub reply: Vec<u8>,
+    /// A wrong one.
+    pub wrong_reply: Vec<u8>,
 }
 
 /// Queries on their way and what they are for.
@@ -55,6 +57,7 @@ struct Asking {
     check: Check,
     /// The node under test has said who it is.
     met: bool,
+    renamed: u32,
     slots: Vec<Slot>,
     /// Who asks next; whose answer it is, where that cannot be told.
     asker: usize,
@@ -239,12 +242,14 @@ impl Asking {
         let port = socket.local_addr().unwrap().port();
         let mut rng = Rng::seeded(SEED);
         let own = Id::random(&mut rng);
-        let nodes = Nodes::around(own, port, &mut rng);
+        let mut nodes = Nodes::new(port);
+        nodes.surround(own, &mut rng);
         let mut hashes: Vec<_> = (0..TORRENTS).map(|_| Id::random(&mut rng)).collect();
         hashes.sort_unstable();
         let peers = hashes.iter().flat_map(|hash| std::iter::repeat_n(*hash, PEERS_PER_TORRENT)).enumerate();
         // 4,096 is not a multiple of 1,001: each torrent has other peers, and none twice.
-        let announces = peers.map(|(at, hash)| Announce { node: at * 1_001 % nodes.len(), hash, token: None });
+        let announces =
+            peers.map(|(at, hash)| Announce { node: at * 1_001 % nodes.len(), hash, token: None });
         Self {
             to: options.to,
             port,
@@ -256,7 +261,11 @@ impl Asking {
             nodes,
             check: Check { own, hashes },
             met: false,
-            slots: vec![Slot { purpose: Purpose::Idle, serial: 0, sent: Instant::now() }; options.outstanding],
+            renamed: 0,
+            slots: vec![
+                Slot { purpose: Purpose::Idle, serial: 0, sent: Instant::now() };
+                options.outstanding
+            ],
             asker: 0,
             answered: 0,
             next_announce: 0,
@@ -316,10 +325,8 @@ impl Asking {
             return;
         };
         match decoded.body {
-            Body::Query(query) => {
-                self.hear(query.id);
-                self.answer(message.local, decoded.transaction, &query);
-            }
+            // `mainline` asks under other ids than its own.
+            Body::Query(query) => self.answer(message.local, decoded.transaction, &query),
             Body::Response(response) => {
                 self.hear(response.id);
                 self.on_answer(message.data, &decoded, Some(response), again);
@@ -328,17 +335,21 @@ impl Asking {
         }
     }
 
-    /// Learns who the node under test is, and moves all nodes around it.
+    /// Learns who the node under test is, and has nodes around it. It may change its id once it
+    /// knows its address (BEP 42).
     fn hear(&mut self, own: NodeId) {
-        let measuring = matches!(self.slots[0].purpose, Purpose::Measured(_) | Purpose::Token(_));
-        if !self.parrot && !measuring && (!self.met || self.check.own != own) {
-            (self.met, self.check.own) = (true, own);
-            self.nodes = Nodes::around(own, self.port, &mut self.rng);
+        if self.parrot || (self.met && self.check.own == own) || self.renamed >= RENAMED_MAX {
+            return;
         }
+        self.renamed += 1;
+        (self.met, self.check.own) = (true, own);
+        self.nodes.surround(own, &mut self.rng);
     }
 
     fn answer(&mut self, local: Option<IpAddr>, transaction: &[u8], query: &Query<'_>) {
-        let Some((local, node)) = local.and_then(|local| Some((local, self.nodes.at(local)?))) else { return };
+        let Some((local, node)) = local.and_then(|local| Some((local, self.nodes.at(local)?))) else {
+            return;
+        };
         if self.send.is_full() {
             self.flush();
         }
@@ -377,6 +388,7 @@ impl Asking {
                     }
                 } else {
                     self.run.wrong += 1;
+                    self.run.wrong_reply = data.to_vec();
                 }
             }
             (Purpose::Idle | Purpose::Token(_) | Purpose::Probe(_), _) => {}
@@ -415,9 +427,9 @@ impl Asking {
 }
 
 const SEED: u64 = 7;
-/// Twice what a node near a popular part of the keyspace stores in libtorrent's default limits is
-/// 4,000; this is well within every peer's limits.
+/// Half of what libtorrent stores at most (`dht_max_torrents`).
 const TORRENTS: usize = 1_000;
+const RENAMED_MAX: u32 = 4;
 const MEET_WITHIN: Duration = Duration::from_secs(20);
 const FILL_WITHIN: Duration = Duration::from_secs(45);
 const PROBE_EVERY: Duration = Duration::from_millis(500);

@@ -8,7 +8,12 @@
 //! and put them into its table, which is full before anything is measured. One JSON line for each
 //! measurement. `--capture` keeps an answer of each kind; `--parrot` is for a responder that says
 //! always the same: then its answers are not matched with their queries.
-#![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a bench prints what it measured")]
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    reason = "a bench prints what it measured"
+)]
 
 mod asking;
 mod check;
@@ -72,6 +77,9 @@ fn main() {
                 run.query_bytes,
                 run.reply_bytes,
             );
+            if run.wrong > 0 {
+                eprintln!("wrong, for example: {}", run.wrong_reply.escape_ascii());
+            }
             if let Some(dir) = options.capture.as_ref().filter(|_| !run.reply.is_empty()) {
                 std::fs::write(dir.join(ask.name()), &run.reply).unwrap();
             }

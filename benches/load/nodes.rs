@@ -10,14 +10,23 @@ use dht_hunter::wire::krpc::{self, Method, Query, Reply};
 /// All of them, in no order.
 pub struct Nodes {
     ids: Vec<NodeId>,
+    /// The same, ascending, and which node has it.
+    sorted: Vec<(NodeId, u32)>,
     port: u16,
 }
 
 impl Nodes {
-    /// As many as there are addresses, around the node `own`.
-    pub fn around(own: NodeId, port: u16, rng: &mut Rng) -> Self {
+    /// None yet.
+    pub fn new(port: u16) -> Self {
+        Self { ids: Vec::new(), sorted: Vec::new(), port }
+    }
+
+    /// More of them, around the node `own`. Those around another id stay.
+    pub fn surround(&mut self, own: NodeId, rng: &mut Rng) {
         let depths = (0..DEPTHS).cycle().take(DEPTHS as usize * PER_DEPTH);
-        Self { ids: depths.map(|depth| own.random_at_depth(depth, rng)).collect(), port }
+        self.ids.extend(depths.map(|depth| own.random_at_depth(depth, rng)));
+        self.sorted = self.ids.iter().copied().zip(0..).collect();
+        self.sorted.sort_unstable();
     }
 
     /// How many.
@@ -74,13 +83,25 @@ impl Nodes {
     }
 
     fn closest(&self, target: Id) -> Vec<NodeAddr> {
-        let mut order: Vec<usize> = (0..self.ids.len()).collect();
-        order.select_nth_unstable_by_key(K - 1, |node| self.ids[*node].distance(target));
-        order[..K].iter().map(|node| NodeAddr { id: self.ids[*node], addr: self.addr(*node) }).collect()
+        // Those that share more leading bits are closer, and stand together.
+        let mut near = &self.sorted[..];
+        for bit in 0..Id::BITS {
+            let half = near.partition_point(|(id, _)| !id.bit(bit));
+            let (zeros, ones) = near.split_at(half);
+            let with = if target.bit(bit) { ones } else { zeros };
+            if with.len() < K {
+                break;
+            }
+            near = with;
+        }
+        let mut near = near.to_vec();
+        near.sort_unstable_by_key(|(id, _)| id.distance(target));
+        near.truncate(K);
+        near.into_iter().map(|(id, node)| NodeAddr { id, addr: self.addr(node as usize) }).collect()
     }
 }
 
-/// The first of the addresses.
+/// The address of a node.
 pub fn ip(node: usize) -> IpAddr {
     Ipv4Addr::from(u32::from(FIRST_IP) + node as u32).into()
 }

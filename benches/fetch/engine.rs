@@ -1,0 +1,94 @@
+//! The engine in its reactor, without a crawl and without an archive.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use dht_hunter::base::Rng;
+use dht_hunter::engine::Engine;
+use dht_hunter::engine::config::{Config, Rates};
+use dht_hunter::engine::io::{Command, CommandId};
+use dht_hunter::model::{Recovered, StoreOp, StoreResult};
+use dht_hunter::reactor::{
+    Archive, Clock, Gauges, Handle, Listen, Observer, Reactor, ReactorConfig, Wake, listen,
+};
+
+use crate::Wish;
+
+/// How many were fetched before all were, or nothing came any more.
+pub fn fetch(wish: &Wish) -> u64 {
+    let addr = SocketAddr::from(([127, 0, 0, 1], 0));
+    let reactor = ReactorConfig { listen: vec![Listen { addr, explicit: true }], ..ReactorConfig::default() };
+    let clock = Clock::start();
+    let listening = listen(&reactor, clock).unwrap();
+    let mut config = Config::one_off(listening.bound().to_vec());
+    config.rates = Rates { fetches: wish.open, ..Rates::MAX };
+    let seed = [7; 32];
+    let engine = Engine::new(config, Recovered::default(), seed, clock.now(), clock.unix());
+    let handle = listening.handle();
+    let archive = Nothing { results: VecDeque::new(), wake: listening.wake() };
+    let watch =
+        Watch { wanted: wish.torrents.len() as u64, fetched: 0, at: Instant::now(), handle: handle.clone() };
+    let mut reactor = Reactor::new(listening, engine, archive, watch);
+    std::thread::scope(|scope| {
+        scope.spawn(|| feed(wish, &handle));
+        reactor.run();
+    });
+    reactor.observer().fetched
+}
+
+/// Hands over all torrents, in a random order, as fast as they are taken.
+fn feed(wish: &Wish, handle: &Handle) {
+    let mut order: Vec<_> = wish.torrents.clone();
+    let mut rng = Rng::seeded(1);
+    (1..order.len()).for_each(|at| order.swap(at, rng.index(at + 1)));
+    for (id, (hash, peer)) in (0..).zip(order) {
+        while handle.send(Command::Fetch(CommandId(id), hash, vec![peer])).is_err() {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+}
+
+struct Watch {
+    wanted: u64,
+    fetched: u64,
+    /// When the last one came.
+    at: Instant,
+    handle: Handle,
+}
+
+impl Observer<Engine> for Watch {
+    fn on_gauges(&mut self, engine: &mut Engine, _: &Gauges) {
+        let stats = engine.stats();
+        if stats.fetched > self.fetched {
+            (self.fetched, self.at) = (stats.fetched, Instant::now());
+        }
+        if self.fetched >= self.wanted || self.at.elapsed() > STALLED_AFTER {
+            let _ = self.handle.send(Command::Stop);
+        }
+    }
+}
+
+/// Everything is acknowledged at once.
+struct Nothing {
+    results: VecDeque<StoreResult>,
+    wake: Wake,
+}
+
+impl Archive for Nothing {
+    fn submit(&mut self, op: StoreOp) -> Result<(), StoreOp> {
+        self.results.push_back(match op {
+            StoreOp::Shutdown => StoreResult::Closed,
+            _ => StoreResult::Committed(1),
+        });
+        self.wake.wake();
+        Ok(())
+    }
+
+    fn poll(&mut self) -> Option<StoreResult> {
+        self.results.pop_front()
+    }
+}
+
+/// Longer than the engine waits for any peer.
+const STALLED_AFTER: Duration = Duration::from_secs(20);

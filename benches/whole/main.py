@@ -1,0 +1,60 @@
+"""Measures the whole program against limits and peers: called by scripts/bench."""
+import datetime
+import sys
+import time
+
+import answering
+import machine
+import table
+import tools
+
+ROWS = {"answering": answering.row}
+RESULTS = tools.ROOT / "benches/RESULTS.md"
+
+
+def main(arguments):
+    names = [argument for argument in arguments if not argument.startswith("--")]
+    wish = Wish(peers="--ours" not in arguments)
+    unknown = [name for name in names if name not in ROWS]
+    if unknown:
+        sys.exit(f"scripts/bench: unknown {', '.join(unknown)}; known: {', '.join(ROWS)}")
+    measures, failures = [], []
+
+    for name in names or ROWS:
+        try:
+            for measure in ROWS[name](wish):
+                measures.append(measure)
+        except machine.Failed as failure:
+            failures.append(f"{name}: {failure}")
+            wish.say(failures[-1])
+    text = report(measures, failures)
+    print(text)
+    if not arguments:
+        RESULTS.write_text(text + "\n")
+    short = [measure for measure in measures if measure.passes() is False]
+    sys.exit(1 if short or failures else 0)
+
+
+class Wish:
+    """What every row must know."""
+
+    def __init__(self, peers):
+        self.began = time.monotonic()
+        self.peers = peers
+
+    def say(self, what):
+        print(f"{time.monotonic() - self.began:6.0f} s  {what}", file=sys.stderr, flush=True)
+
+
+def report(measures, failures):
+    facts = {**machine.describe(), **tools.versions(), "date": f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC"}
+    lines = ["# What it reaches", "",
+             "Written by `scripts/bench`; every figure and what it is compared with are of the same run.", ""]
+    lines += [f"- {name}: {value}" for name, value in facts.items()]
+    lines += ["", table.markdown(measures)]
+    lines += [f"\nNot measured: {failure}" for failure in failures]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
