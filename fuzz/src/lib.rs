@@ -3,9 +3,13 @@
 //! A target states properties, not only that nothing panics: what was decoded is encoded to the
 //! same again, bytes that come in pieces mean what they mean in one, caps hold.
 
+pub mod commands;
+pub mod crowd;
 pub mod feed;
 pub mod heap;
+pub mod limits;
 pub mod peer;
+pub mod remote;
 pub mod stream;
 
 pub use feed::Feed;

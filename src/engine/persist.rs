@@ -25,6 +25,8 @@ pub(super) struct Persist {
     pub(super) stored: u64,
     pub(super) failed: u64,
     pub(super) closed: bool,
+    /// The shutdown was handed in: the archive takes nothing after it.
+    shutting: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -54,6 +56,7 @@ impl Persist {
             stored: 0,
             failed: 0,
             closed: false,
+            shutting: false,
         }
     }
 
@@ -76,19 +79,19 @@ impl Persist {
         let bytes = torrent.raw.len() + torrent.files.packed().len();
         self.bytes_open += bytes;
         let (hash, lane) = (torrent.infohash, if merges { Lane::Merge } else { Lane::New });
-        self.waiting.push_back((lane(hash, bytes), StoreOp::Torrent(torrent)));
+        self.hand_in(lane(hash, bytes), StoreOp::Torrent(torrent));
     }
 
     /// Bookkeeping that is never shed; the engine's own timers bound how often it comes.
     pub(super) fn control(&mut self, op: StoreOp) {
-        self.waiting.push_back((Lane::Control, op));
+        self.hand_in(Lane::Control, op);
     }
 
     /// The verified nodes, unless those handed over before are still being written.
     pub(super) fn nodes(&mut self, nodes: Vec<SavedNode>) {
         let waits = self.waiting.iter().any(|(lane, _)| *lane == Lane::Nodes);
         if !nodes.is_empty() && !waits && !self.unacknowledged.contains(&Lane::Nodes) {
-            self.waiting.push_back((Lane::Nodes, StoreOp::Nodes(nodes)));
+            self.hand_in(Lane::Nodes, StoreOp::Nodes(nodes));
         }
     }
 
@@ -202,6 +205,13 @@ impl Persist {
         self.waiting.is_empty() && self.unacknowledged.is_empty()
     }
 
+    fn hand_in(&mut self, lane: Lane, op: StoreOp) {
+        if !self.shutting {
+            self.shutting = matches!(op, StoreOp::Shutdown);
+            self.waiting.push_back((lane, op));
+        }
+    }
+
     /// The torrents among the oldest `count` operations; true if it is a new one.
     fn acknowledge(&mut self, count: u32) -> Vec<(InfoHash, bool)> {
         let mut torrents = Vec::new();
@@ -238,6 +248,21 @@ mod tests {
     use super::*;
     use crate::base::{Id, Rng, UnixTime};
     use crate::model::PendingState;
+
+    /// Found by fuzzing: timers went on saving while the archive closed, and what was handed in
+    /// behind the shutdown was never acknowledged.
+    #[test]
+    fn nothing_follows_the_shutdown() {
+        let mut persist = Persist::new();
+        persist.control(StoreOp::Shutdown);
+        persist.control(StoreOp::Setting("x", String::new()));
+        persist.given_up(Id::random(&mut Rng::seeded(1)));
+        persist.flush();
+        assert!(matches!(persist.poll(), Some(StoreOp::Shutdown)));
+        assert!(persist.poll().is_none());
+        persist.on_result(StoreResult::Closed);
+        assert!(persist.is_drained());
+    }
 
     #[test]
     fn a_few_large_torrents_use_up_the_credit_too() {

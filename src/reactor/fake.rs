@@ -22,6 +22,8 @@ pub(super) struct FakeNet<const EDGES: bool = true> {
     pub(super) signals: Arrived,
     pub(super) inbox: VecDeque<(SocketAddr, Vec<u8>)>,
     pub(super) sent: Vec<(SocketAddr, Vec<u8>)>,
+    /// What the next receives come to.
+    pub(super) recv_errors: VecDeque<io::Error>,
     /// How many more datagrams the system takes.
     pub(super) send_room: usize,
     /// What the next connects come to; open streams when there is nothing.
@@ -68,6 +70,7 @@ impl<const EDGES: bool> FakeNet<EDGES> {
             signals: Arrived::default(),
             inbox: VecDeque::new(),
             sent: Vec::new(),
+            recv_errors: VecDeque::new(),
             send_room: usize::MAX,
             connects: VecDeque::new(),
             streams: BTreeMap::new(),
@@ -154,6 +157,9 @@ impl<const EDGES: bool> Net for FakeNet<EDGES> {
     }
 
     fn udp_recv(&mut self, udp: &mut FakeUdp) -> io::Result<UdpBatch> {
+        if let Some(error) = self.recv_errors.pop_front() {
+            return Err(error);
+        }
         if self.inbox.is_empty() {
             return Err(io::ErrorKind::WouldBlock.into());
         }

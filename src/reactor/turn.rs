@@ -109,6 +109,8 @@ struct Socket<U> {
     blocked: bool,
     /// There is something to flush.
     dirty: bool,
+    /// The last receive failed, and that was said.
+    failing: bool,
 }
 
 /// How far the engine was drained.
@@ -125,7 +127,7 @@ impl<E: Drive, A: Archive, O: Observer<E>, N: Net> Reactor<E, A, O, N> {
         let (now, unix) = net.now();
         let wake = net.wake();
         // Datagrams may have arrived since the sockets were opened.
-        let socket = |udp| Socket { udp, readable: true, blocked: false, dirty: false };
+        let socket = |udp| Socket { udp, readable: true, blocked: false, dirty: false, failing: false };
         Self {
             engine,
             archive,
@@ -227,6 +229,9 @@ impl<E: Drive, A: Archive, O: Observer<E>, N: Net> Reactor<E, A, O, N> {
         } else {
             until = until.min(self.now + RETRY_AFTER);
         }
+        if self.sockets.iter().any(|socket| socket.readable) {
+            until = until.min(self.now + RETRY_AFTER);
+        }
         let (engine, this_turn) = (&mut self.engine, self.now);
         if self.reading.iter().any(|link| engine.wants_read(*link)) {
             if engine.read_allowance(this_turn, 1) > 0 {
@@ -299,12 +304,7 @@ impl<E: Drive, A: Archive, O: Observer<E>, N: Net> Reactor<E, A, O, N> {
 
     fn receive_datagrams(&mut self) {
         for index in 0..self.sockets.len() {
-            for _ in 0..BATCHES_PER_TURN {
-                if !self.receive_batch(index) {
-                    break;
-                }
-            }
-            self.busy |= self.sockets[index].readable;
+            self.busy |= (0..BATCHES_PER_TURN).all(|_| self.receive_batch(index));
         }
     }
 
@@ -317,14 +317,16 @@ impl<E: Drive, A: Archive, O: Observer<E>, N: Net> Reactor<E, A, O, N> {
         let batch = match self.net.udp_recv(&mut socket.udp) {
             Ok(batch) => batch,
             Err(error) => {
-                socket.readable = false;
-                if error.kind() != io::ErrorKind::WouldBlock {
+                // What waits is told of only once: after a lack of memory it is asked for again.
+                let blocked = error.kind() == io::ErrorKind::WouldBlock;
+                socket.readable = !blocked && !errors::is_broken_descriptor(&error);
+                if !blocked && !std::mem::replace(&mut socket.failing, true) {
                     log::warn!("receiving failed: {error}");
                 }
                 return false;
             }
         };
-        socket.readable = !batch.emptied;
+        (socket.readable, socket.failing) = (!batch.emptied, false);
         for message in 0..batch.count {
             let (received, reply) = self.net.udp_message(&mut socket.udp, message);
             if received.truncated {
@@ -502,7 +504,8 @@ pub const SAME_STOP: Duration = Duration::from_millis(500);
 const PUBLISH_EVERY: Duration = Duration::from_millis(100);
 /// So that gauges move when nothing else does.
 const SLEEP_MAX: Duration = Duration::from_secs(1);
-/// When the archive has no room, or the byte rate is used up: nothing tells when that changes.
+/// When the archive has no room, the byte rate is used up, or the system had no memory to receive
+/// with: nothing tells when that changes.
 const RETRY_AFTER: Duration = Duration::from_millis(5);
 /// The most that one link is read in one turn, and the read buffer: four pieces of metadata
 /// (BEP 9, 16 KiB each), so that most torrents come with one call.

@@ -18,6 +18,12 @@ pub struct Packer {
     out: Vec<u8>,
 }
 
+impl Default for Packer {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Packer {
     /// Ready to pack.
     pub fn new() -> Self {

@@ -496,6 +496,20 @@ fn a_full_archive_holds_the_engine_back_and_loses_nothing() {
 }
 
 #[test]
+fn datagrams_are_not_forgotten_when_receiving_fails_for_a_while() {
+    let mut reactor = fake::<false>();
+    let errors = (0..3).map(|_| io::ErrorKind::OutOfMemory.into());
+    reactor.net.recv_errors.extend(errors);
+    reactor.net.inbox.push_back((peer(), vec![7]));
+    for waits in [Duration::ZERO, RETRY_AFTER, RETRY_AFTER, RETRY_AFTER] {
+        assert_eq!(reactor.gauges.datagrams_in, 0);
+        reactor.turn();
+        assert_eq!(reactor.net.slept.last(), Some(&waits));
+    }
+    assert_eq!(reactor.gauges.datagrams_in, 1);
+}
+
+#[test]
 fn a_blocked_socket_keeps_one_batch_and_counts_the_rest() {
     let mut reactor = fake::<true>();
     reactor.net.send_room = 2;

@@ -1,0 +1,759 @@
+//! The reactor, with the real engine in it, over a network that does what networks do: it takes and
+//! gives in parts, interrupts, refuses, resets, has no room, tells of nothing and of what is gone.
+//! No byte is lost, doubled or handed to the wrong link, nothing that waits is forgotten, nothing
+//! spins, and a stop ends.
+#![no_main]
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, VecDeque};
+use std::io::{self, IoSlice};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::rc::Rc;
+use std::time::Duration;
+
+use dht_hunter::base::{Instant, SendQueue, SocketId, Token, UnixTime};
+use dht_hunter::engine::Engine;
+use dht_hunter::engine::config::{Config, Rates};
+use dht_hunter::engine::io::{Answer, CommandId, Input, LinkId, Output};
+use dht_hunter::model::archive::StoreFault;
+use dht_hunter::model::{Recovered, StoreOp, StoreResult};
+use dht_hunter::reactor::net::{Net, Ready, UdpBatch};
+use dht_hunter::reactor::start::Listening;
+use dht_hunter::reactor::sys::signals::Arrived;
+use dht_hunter::reactor::sys::udp::{DATAGRAM_MAX, Received, SendReport};
+use dht_hunter::reactor::{Archive, Drive, Exit, Gauges, Handle, Listen, Observer, Reactor, Wake};
+use dht_hunter_fuzz::commands::{Commands, rates};
+use dht_hunter_fuzz::crowd::Crowd;
+use dht_hunter_fuzz::remote::Remote;
+use dht_hunter_fuzz::{Feed, peer};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|input: &[u8]| {
+    let mut feed = Feed::new(input);
+    if feed.one_in(2) { run::<false>(feed) } else { run::<true>(feed) }
+});
+
+/// With `EDGES` as epoll tells, without as mio does over poll(2): see `reactor::net`.
+fn run<const EDGES: bool>(mut feed: Feed<'_>) {
+    let listen = [Ipv4Addr::UNSPECIFIED.into(), Ipv4Addr::new(80, 1, 2, 3).into()];
+    let listen = &listen[..1 + feed.below(2)];
+    let at: Vec<_> = listen.iter().map(|ip| SocketAddr::new(*ip, 6_881)).collect();
+    let rates = if feed.one_in(4) { rates(&mut feed) } else { Rates::MAX };
+    let config = Config { nodes_max: 200, pending_max: 50, ..Config::new(at.clone(), rates) };
+    let (now, unix) = (Instant::from_millis(1_000), UnixTime(UNIX));
+    let engine = Engine::new(config, Recovered::default(), [feed.u8(); 32], now, unix);
+    let outside = Rc::new(RefCell::new(Outside::new(feed, EDGES, listen)));
+    let net = FuzzNet::<EDGES> { outside: Rc::clone(&outside) };
+    let at: Vec<_> = at.into_iter().map(|addr| Listen { addr, explicit: true }).collect();
+    let listening = Listening::on(net, &at).expect("it binds");
+    outside.borrow_mut().handle = Some(listening.handle());
+    let driven = Watched { engine, outside: Rc::clone(&outside) };
+    let archive = Model { outside: Rc::clone(&outside) };
+    let mut reactor = Reactor::new(listening, driven, archive, Watcher { outside: Rc::clone(&outside) });
+    assert_eq!(reactor.run(), Exit::Stopped);
+    let gauges = reactor.gauges();
+    assert_eq!((gauges.links, gauges.stuck_ops), (0, 0));
+    let outside = outside.borrow();
+    assert_eq!(gauges.datagrams_out, outside.datagrams_sent);
+    assert_eq!(gauges.datagrams_refused, outside.datagrams_refused);
+    assert!(outside.streams.is_empty(), "a stream is left open");
+}
+
+/// Everything that is not the reactor.
+struct Outside<'a> {
+    feed: Feed<'a>,
+    now: Instant,
+    crowd: Crowd,
+    commands: Commands,
+    handle: Option<Handle>,
+    sockets: Vec<Socket>,
+    streams: BTreeMap<LinkId, Stream>,
+    /// Links that were closed, for stale events.
+    gone: Vec<LinkId>,
+    archive: Shelf,
+    datagrams_sent: u64,
+    datagrams_refused: u64,
+    /// When the engine wants to be called at the latest, as it last said.
+    deadline: Option<Instant>,
+    /// What the engine is to be told of the links: nothing, opened, or ended.
+    told: BTreeMap<LinkId, Told>,
+    edges: bool,
+    /// What the engine wants sent and the reactor has not passed on.
+    to_send: VecDeque<(SocketId, SocketAddr, Vec<u8>)>,
+    /// Polls after the chaos that waited, and those in a row that did not.
+    idle: u32,
+    spins: u32,
+    polls: u32,
+    /// The last poll waited: nothing was left to be done.
+    waited: bool,
+    signals: Arrived,
+    stop_sent: bool,
+    woken: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Told {
+    Nothing,
+    Opened,
+    Eof,
+}
+
+#[derive(Default)]
+struct Socket {
+    inbox: VecDeque<(SocketAddr, Vec<u8>)>,
+    /// Something arrived, or the last look said that there was nothing: tell of arrivals.
+    armed: bool,
+    /// It said that it takes no more.
+    blocked: bool,
+    /// How many more it takes.
+    room: usize,
+    /// The next receive fails with this.
+    error: Option<io::ErrorKind>,
+}
+
+struct Stream {
+    remote: Remote,
+    /// What has arrived and was not read.
+    incoming: VecDeque<u8>,
+    /// What was read, and is to be seen by the engine.
+    read: VecDeque<u8>,
+    outcome: Outcome,
+    told_open: bool,
+    ended: bool,
+    told_end: bool,
+    error: Option<io::ErrorKind>,
+    room: usize,
+    read_armed: bool,
+    write_armed: bool,
+    /// There is something new to tell of, where edges are told.
+    edge: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    Pending,
+    Open,
+    Failed(io::ErrorKind),
+}
+
+/// The archive's side: what it was given, and its answers.
+#[derive(Default)]
+struct Shelf {
+    given: u32,
+    refuses: bool,
+    results: VecDeque<StoreResult>,
+    /// It took the shutdown, and it said that it is closed.
+    shut: bool,
+    closed: bool,
+}
+
+impl<'a> Outside<'a> {
+    fn new(feed: Feed<'a>, edges: bool, listen: &[IpAddr]) -> Self {
+        let socket = || Socket { armed: true, room: usize::MAX, ..Socket::default() };
+        Self {
+            feed,
+            now: Instant::from_millis(1_000),
+            crowd: Crowd::new(listen.to_vec()),
+            commands: Commands::default(),
+            handle: None,
+            sockets: listen.iter().map(|_| socket()).collect(),
+            streams: BTreeMap::new(),
+            gone: Vec::new(),
+            archive: Shelf::default(),
+            datagrams_sent: 0,
+            datagrams_refused: 0,
+            deadline: None,
+            told: BTreeMap::new(),
+            edges,
+            to_send: VecDeque::new(),
+            idle: 0,
+            spins: 0,
+            polls: 0,
+            waited: false,
+            signals: Arrived::default(),
+            stop_sent: false,
+            woken: false,
+        }
+    }
+
+    /// Chaos is over; what is under way arrives, what waits is taken.
+    fn is_quiet(&self) -> bool {
+        self.feed.is_empty() || self.stop_sent
+    }
+
+    fn interrupts(&mut self) -> bool {
+        !self.is_quiet() && self.feed.u8() >= 0xf0
+    }
+
+    /// Something happens, by choice.
+    fn happen(&mut self, ready: &mut Vec<Ready>) {
+        for _ in 0..1 + self.feed.below(4) {
+            match self.feed.u8() % 32 {
+                0..=9 => self.arrive(),
+                10..=21 => self.stir(),
+                22 => self.spurious(ready),
+                23 => {
+                    let socket = self.feed.below(self.sockets.len());
+                    self.sockets[socket].room = self.feed.below(8);
+                }
+                24 => {
+                    let socket = self.feed.below(self.sockets.len());
+                    self.sockets[socket].error = Some(io::ErrorKind::OutOfMemory);
+                }
+                25..=26 => self.archive.refuses = self.feed.one_in(2),
+                27..=29 => {
+                    let command = self.commands.some(&mut self.feed, &self.crowd);
+                    let handle = self.handle.as_ref().expect("it was handed over");
+                    handle.send(command).expect("there is room");
+                    self.woken = true;
+                }
+                30 => {
+                    let by = u64::from(self.feed.u16());
+                    self.now += Duration::from_millis(if self.feed.one_in(8) { by * 100 } else { by });
+                }
+                _ => match self.feed.u8() {
+                    0xff => self.stop(),
+                    0xfe => self.signals.reload = true,
+                    _ => self.acknowledge(),
+                },
+            }
+        }
+    }
+
+    fn stop(&mut self) {
+        self.stop_sent = true;
+        self.signals.stops = 1;
+    }
+
+    fn arrive(&mut self) {
+        let (path, said) = self.crowd.says(&mut self.feed);
+        let Some(socket) = self.sockets.get_mut(usize::from(path.socket.0)) else { return };
+        if socket.inbox.len() < 64 {
+            let mut said = said;
+            if self.feed.u8() == 0xff {
+                said.resize(DATAGRAM_MAX + 1, b'x');
+            }
+            socket.inbox.push_back((path.remote, said));
+            // A new arrival is an edge.
+            socket.armed |= self.edges;
+        }
+    }
+
+    /// Something happens to a stream.
+    fn stir(&mut self) {
+        let Some(link) = self.any_stream() else { return };
+        let stream = self.streams.get_mut(&link).expect("just chosen");
+        stream.edge = true;
+        match self.feed.u8() % 16 {
+            0 => stream.ended = true,
+            1 => {
+                let kinds =
+                    [io::ErrorKind::ConnectionReset, io::ErrorKind::TimedOut, io::ErrorKind::BrokenPipe];
+                stream.error = Some(kinds[self.feed.below(kinds.len())]);
+            }
+            2 if stream.outcome == Outcome::Pending => {
+                let kinds = [io::ErrorKind::ConnectionRefused, io::ErrorKind::HostUnreachable];
+                stream.outcome = Outcome::Failed(kinds[self.feed.below(kinds.len())]);
+            }
+            3..=6 if stream.outcome == Outcome::Pending => {
+                stream.outcome = Outcome::Open;
+                stream.room = self.feed.below(2_000);
+            }
+            7 => stream.remote.speaks(&mut self.feed),
+            8..=9 => stream.room = stream.room.saturating_add(self.feed.below(2_000)),
+            _ => {
+                let data = stream.remote.arrives(&mut self.feed, usize::MAX);
+                stream.ended |= data.is_empty() && stream.remote.hung_up;
+                stream.incoming.extend(data);
+            }
+        }
+    }
+
+    fn any_stream(&mut self) -> Option<LinkId> {
+        let links: Vec<_> = self.streams.keys().copied().collect();
+        (!links.is_empty()).then(|| links[self.feed.below(links.len())])
+    }
+
+    /// Events that say nothing, of what is there, was there, or never was.
+    fn spurious(&mut self, ready: &mut Vec<Ready>) {
+        let link = match self.feed.u8() % 4 {
+            0 => self.any_stream(),
+            1 => self.gone.last().copied(),
+            2 => self.gone.first().copied(),
+            _ => Some(LinkId(Token::unpack(self.feed.u64()))),
+        };
+        let readable = self.feed.one_in(2);
+        // Of a stream that is not open it may be told that it ended; that is looked into.
+        let open = link.and_then(|link| self.streams.get(&link)).is_none_or(|it| it.told_open);
+        if let Some(link) = link {
+            let writable = open && self.feed.one_in(2);
+            ready.push(Ready::Tcp { link, readable, writable, ending: self.feed.one_in(2) });
+        }
+        let socket = SocketId(u16::from(self.feed.u8() % 4));
+        ready.push(Ready::Udp { socket, readable, writable: false });
+    }
+
+    fn acknowledge(&mut self) {
+        let count = self.feed.below(self.archive.given as usize + 1) as u32;
+        self.archive.given -= count;
+        self.archive.results.push_back(match self.feed.u8() {
+            0xff => StoreResult::Failed(count, StoreFault::Other),
+            _ => StoreResult::Committed(count),
+        });
+    }
+
+    /// What was under way arrives, and there is room for all.
+    fn settle(&mut self) {
+        for stream in self.streams.values_mut() {
+            if stream.outcome == Outcome::Pending {
+                stream.outcome = Outcome::Open;
+                stream.edge = true;
+            }
+            if stream.room < usize::MAX {
+                (stream.room, stream.edge) = (usize::MAX, true);
+            }
+            if !stream.remote.said.is_empty() {
+                stream.incoming.extend(stream.remote.said.drain(..));
+                stream.edge = true;
+            }
+            if stream.remote.hung_up && !stream.ended && !stream.told_end {
+                (stream.ended, stream.edge) = (true, true);
+            }
+        }
+        self.sockets.iter_mut().for_each(|socket| socket.room = usize::MAX);
+        self.archive.refuses = false;
+        let given = std::mem::take(&mut self.archive.given);
+        if given > 0 {
+            self.archive.results.push_back(StoreResult::Committed(given));
+        }
+        if self.archive.shut && !std::mem::replace(&mut self.archive.closed, true) {
+            self.archive.results.push_back(StoreResult::Closed);
+        }
+    }
+
+    /// Tells of what is ready.
+    fn tell<const EDGES: bool>(&mut self, ready: &mut Vec<Ready>) {
+        for (index, socket) in self.sockets.iter_mut().enumerate() {
+            let readable = socket.armed && !socket.inbox.is_empty();
+            let writable = socket.blocked && socket.room > 0;
+            if readable || writable {
+                socket.armed &= !readable;
+                socket.blocked &= !writable;
+                ready.push(Ready::Udp { socket: SocketId(index as u16), readable, writable });
+            }
+        }
+        for (link, stream) in &mut self.streams {
+            let failed = matches!(stream.outcome, Outcome::Failed(_)) || stream.error.is_some();
+            let opens = stream.outcome == Outcome::Open && !stream.told_open;
+            let comes = !stream.incoming.is_empty() || stream.ended || failed;
+            let readable = stream.outcome != Outcome::Pending && stream.read_armed && comes;
+            let writable = stream.outcome == Outcome::Open && stream.write_armed && stream.room > 0;
+            let said = if EDGES { stream.edge && (comes || writable) } else { readable || writable };
+            if !(said || opens) || stream.outcome == Outcome::Pending {
+                continue;
+            }
+            stream.edge = false;
+            stream.told_open |= stream.outcome == Outcome::Open;
+            if !EDGES {
+                stream.read_armed &= !readable;
+                stream.write_armed &= !(writable || opens);
+            }
+            let readable = if EDGES { comes } else { readable };
+            let writable = opens || stream.outcome == Outcome::Open && stream.room > 0 && (EDGES || writable);
+            let ending = failed || stream.ended;
+            ready.push(Ready::Tcp { link: *link, readable, writable, ending: ending && (readable || EDGES) });
+        }
+    }
+
+    /// Nothing is left to be done: nothing that waits was forgotten.
+    fn nothing_forgotten(&mut self, engine: &mut Engine) {
+        for (index, socket) in self.sockets.iter().enumerate() {
+            assert!(socket.inbox.is_empty(), "datagrams lie in socket {index}");
+            assert!(!socket.blocked, "socket {index} was never flushed");
+        }
+        let may_read = engine.read_allowance(self.now, usize::MAX) == usize::MAX;
+        for (link, stream) in self.streams.iter().filter(|(_, stream)| stream.told_open) {
+            assert_ne!(self.told.get(link), Some(&Told::Nothing), "{link:?} was never opened");
+            assert!(!may_read || stream.incoming.is_empty(), "bytes lie in {link:?}");
+            assert!(stream.error.is_none(), "{link:?} has failed and nobody noticed");
+            assert!(!may_read || !stream.ended, "{link:?} has ended and nobody noticed");
+            let waits = engine.send_queue(*link).map_or(0, |queue| queue.len());
+            assert_eq!(waits, 0, "{link:?} was never written");
+        }
+    }
+}
+
+struct FuzzNet<'a, const EDGES: bool> {
+    outside: Rc<RefCell<Outside<'a>>>,
+}
+
+struct Udp {
+    id: SocketId,
+    batch: Vec<(SocketAddr, Vec<u8>)>,
+    outgoing: VecDeque<(SocketAddr, Vec<u8>)>,
+    reply: Box<[u8]>,
+}
+
+impl<const EDGES: bool> Net for FuzzNet<'_, EDGES> {
+    type Udp = Udp;
+    type Tcp = LinkId;
+
+    const SHORT_READ_MEANS_EMPTY: bool = EDGES;
+    const WRITABLE_MEANS_OPEN: bool = EDGES;
+
+    fn now(&mut self) -> (Instant, UnixTime) {
+        let now = self.outside.borrow().now;
+        (now, UnixTime(UNIX + u64::from(now.secs())))
+    }
+
+    fn poll(&mut self, ready: &mut Vec<Ready>, timeout: Option<Duration>) -> io::Result<()> {
+        let timeout = timeout.expect("the reactor always says when to wake");
+        let it = &mut *self.outside.borrow_mut();
+        let due = it.deadline.map_or(Duration::ZERO, |at| at.since(it.now)).max(RETRY_AFTER);
+        assert!(it.deadline.is_none() || timeout <= due, "it oversleeps by {:?}", timeout - due);
+        if it.is_quiet() {
+            it.settle()
+        } else {
+            it.happen(ready)
+        }
+        it.tell::<EDGES>(ready);
+        (it.waited, it.polls) = (false, it.polls + 1);
+        assert!(it.polls < POLLS_MAX, "it never ends");
+        let woken = std::mem::take(&mut it.woken) | !it.archive.results.is_empty();
+        if !ready.is_empty() || woken {
+            return Ok(());
+        }
+        it.now += timeout;
+        it.crowd.at = u64::from(it.now.secs());
+        if !it.is_quiet() {
+            return Ok(());
+        }
+        it.spins = if timeout.is_zero() { it.spins + 1 } else { 0 };
+        assert!(it.spins < SPINS_MAX, "it spins");
+        it.waited = !timeout.is_zero();
+        it.idle += u32::from(it.waited);
+        Ok(())
+    }
+
+    fn wake(&self) -> Wake {
+        Wake::new(|| {})
+    }
+
+    fn signals(&mut self) -> Arrived {
+        std::mem::take(&mut self.outside.borrow_mut().signals)
+    }
+
+    fn udp_bind(&mut self, id: SocketId, addr: SocketAddr) -> io::Result<(Udp, SocketAddr)> {
+        let reply = vec![0; DATAGRAM_MAX].into_boxed_slice();
+        Ok((Udp { id, batch: Vec::new(), outgoing: VecDeque::new(), reply }, addr))
+    }
+
+    fn udp_recv(&mut self, udp: &mut Udp) -> io::Result<UdpBatch> {
+        let it = &mut *self.outside.borrow_mut();
+        let interrupted = it.interrupts();
+        let socket = &mut it.sockets[usize::from(udp.id.0)];
+        if let Some(error) = socket.error.take() {
+            return Err(error.into());
+        }
+        if socket.inbox.is_empty() {
+            socket.armed = true;
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        if interrupted {
+            return Ok(UdpBatch { count: 0, emptied: false });
+        }
+        let count = socket.inbox.len().min(BATCH);
+        udp.batch = socket.inbox.drain(..count).collect();
+        Ok(UdpBatch { count, emptied: EDGES && count < BATCH })
+    }
+
+    fn udp_message<'a>(&self, udp: &'a mut Udp, index: usize) -> (Received<'a>, &'a mut [u8]) {
+        let (remote, data) = &udp.batch[index];
+        let truncated = data.len() > DATAGRAM_MAX;
+        let data = &data[..data.len().min(DATAGRAM_MAX)];
+        (Received { data, remote: *remote, local: None, truncated }, &mut udp.reply)
+    }
+
+    fn udp_commit(&mut self, udp: &mut Udp, to: SocketAddr, _: Option<IpAddr>, len: usize) -> bool {
+        let data = udp.reply[..len].to_vec();
+        self.take(udp, to, &data)
+    }
+
+    fn udp_push(&mut self, udp: &mut Udp, to: SocketAddr, _: Option<IpAddr>, data: &[u8]) -> bool {
+        self.take(udp, to, data)
+    }
+
+    fn udp_is_full(&self, udp: &Udp) -> bool {
+        udp.outgoing.len() >= BATCH
+    }
+
+    fn udp_flush(&mut self, udp: &mut Udp) -> io::Result<SendReport> {
+        let it = &mut *self.outside.borrow_mut();
+        let socket = &it.sockets[usize::from(udp.id.0)];
+        assert!(!socket.blocked, "it was told that there is no room");
+        let mut report = SendReport::default();
+        let mut room = socket.room;
+        while room > 0 && !udp.outgoing.is_empty() {
+            room -= 1;
+            let (to, data) = udp.outgoing.pop_front().expect("just looked");
+            if it.interrupts() {
+                // No buffers, no route, not permitted: this one is lost.
+                report.dropped += 1;
+                continue;
+            }
+            report.sent += 1;
+            let path = dht_hunter::base::Path { socket: udp.id, local: None, remote: to };
+            if data.windows(6).any(|it| it == b"1:y1:q") {
+                it.crowd.sees(path, &data);
+            }
+        }
+        report.waiting = udp.outgoing.len();
+        it.datagrams_sent += report.sent as u64;
+        it.datagrams_refused += report.dropped as u64;
+        let socket = &mut it.sockets[usize::from(udp.id.0)];
+        socket.room = if socket.room == usize::MAX { room.max(usize::MAX - BATCH) } else { room };
+        socket.blocked = report.waiting > 0;
+        Ok(report)
+    }
+
+    fn tcp_connect(&mut self, link: LinkId, _: Option<IpAddr>, _: SocketAddr) -> io::Result<LinkId> {
+        let it = &mut *self.outside.borrow_mut();
+        if it.interrupts() {
+            // EMFILE, ENOBUFS, no port, no route.
+            let errors = [24, 105, 99, 113];
+            return Err(io::Error::from_raw_os_error(errors[it.feed.below(errors.len())]));
+        }
+        let stream = Stream {
+            remote: Remote::new(it.now),
+            incoming: VecDeque::new(),
+            read: VecDeque::new(),
+            outcome: Outcome::Pending,
+            told_open: false,
+            ended: false,
+            told_end: false,
+            error: None,
+            room: 0,
+            read_armed: true,
+            write_armed: true,
+            edge: false,
+        };
+        assert!(it.streams.insert(link, stream).is_none(), "a name that is taken");
+        Ok(link)
+    }
+
+    fn tcp_outcome(&mut self, tcp: &mut LinkId) -> io::Result<bool> {
+        let it = self.outside.borrow();
+        match it.streams[tcp].outcome {
+            Outcome::Pending => Ok(false),
+            Outcome::Open => Ok(true),
+            Outcome::Failed(kind) => Err(kind.into()),
+        }
+    }
+
+    fn tcp_read(&mut self, tcp: &mut LinkId, into: &mut [u8]) -> io::Result<usize> {
+        let it = &mut *self.outside.borrow_mut();
+        if it.interrupts() {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
+        // Only without edges may a read leave something: there a short read means nothing.
+        let part = !EDGES && it.interrupts();
+        let stream = it.streams.get_mut(tcp).expect("an open stream");
+        assert!(stream.outcome == Outcome::Open, "read before it is open");
+        assert!(!into.is_empty() && !stream.told_end, "a read that cannot say anything");
+        let count = stream.incoming.len().min(if part { 1 } else { into.len() });
+        if count > 0 {
+            let read: Vec<u8> = stream.incoming.drain(..count).collect();
+            into[..count].copy_from_slice(&read);
+            stream.read.extend(read);
+            return Ok(count);
+        }
+        if let Some(error) = stream.error.take() {
+            return Err(error.into());
+        }
+        if std::mem::take(&mut stream.ended) {
+            stream.told_end = true;
+            return Ok(0);
+        }
+        stream.read_armed = true;
+        Err(io::ErrorKind::WouldBlock.into())
+    }
+
+    fn tcp_write(&mut self, tcp: &mut LinkId, from: &[IoSlice<'_>]) -> io::Result<usize> {
+        let it = &mut *self.outside.borrow_mut();
+        if it.interrupts() {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
+        let now = it.now;
+        let stream = it.streams.get_mut(tcp).expect("an open stream");
+        assert!(stream.outcome == Outcome::Open, "written before it is open");
+        if let Some(error) = stream.error.take() {
+            return Err(error.into());
+        }
+        let data: Vec<u8> = from.iter().flat_map(|slice| slice.iter().copied()).take(stream.room).collect();
+        assert!(from.iter().any(|slice| !slice.is_empty()), "nothing to write");
+        if data.is_empty() {
+            stream.write_armed = true;
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        if stream.room < usize::MAX {
+            stream.room -= data.len();
+        }
+        stream.remote.hears(now, &data);
+        Ok(data.len())
+    }
+
+    fn tcp_close(&mut self, tcp: LinkId) {
+        let it = &mut *self.outside.borrow_mut();
+        assert!(it.streams.remove(&tcp).is_some(), "{tcp:?} is closed twice");
+        it.gone.push(tcp);
+    }
+}
+
+impl<const EDGES: bool> FuzzNet<'_, EDGES> {
+    /// What leaves is what the engine said, each once and in order.
+    fn take(&mut self, udp: &mut Udp, to: SocketAddr, data: &[u8]) -> bool {
+        let said = self.outside.borrow_mut().to_send.pop_front();
+        assert_eq!(said, Some((udp.id, to, data.to_vec())));
+        let room = !self.udp_is_full(udp);
+        if room {
+            udp.outgoing.push_back((to, data.to_vec()));
+        }
+        room
+    }
+}
+
+/// The engine, and a look at how it is driven.
+struct Watched<'a> {
+    engine: Engine,
+    outside: Rc<RefCell<Outside<'a>>>,
+}
+
+impl Watched<'_> {
+    fn look(&self, input: &Input<'_>) {
+        let it = &mut *self.outside.borrow_mut();
+        match input {
+            Input::Opened(link) => {
+                assert_eq!(it.told.insert(*link, Told::Opened), Some(Told::Nothing), "{link:?} opened");
+            }
+            Input::Received(link, data) => {
+                assert_eq!(it.told.get(link), Some(&Told::Opened), "{link:?} received");
+                let stream = it.streams.get_mut(link).expect("a stream that is there");
+                assert!(!data.is_empty() && data.len() <= stream.read.len());
+                assert!(stream.read.drain(..data.len()).eq(data.iter().copied()), "other bytes");
+            }
+            Input::Eof(link) => {
+                assert_eq!(it.told.insert(*link, Told::Eof), Some(Told::Opened), "{link:?} eof");
+            }
+            Input::Closed(link, _) => {
+                assert!(it.told.remove(link).is_some(), "{link:?} closed");
+            }
+            Input::Datagram(..) | Input::Stored(_) | Input::Command(_) => {}
+        }
+    }
+}
+
+impl Drive for Watched<'_> {
+    fn handle(&mut self, now: Instant, unix: UnixTime, input: Input<'_>, reply: &mut [u8]) -> usize {
+        assert!(now <= self.outside.borrow().now);
+        self.look(&input);
+        let datagram = match &input {
+            Input::Datagram(path, data) => Some((*path, data.to_vec())),
+            _ => None,
+        };
+        let len = self.engine.handle(now, unix, input, reply);
+        if let Some((path, said)) = datagram.filter(|_| len > 0) {
+            let it = &mut *self.outside.borrow_mut();
+            it.crowd.answered(path, &said, &reply[..len]);
+            it.to_send.push_back((path.socket, path.remote, reply[..len].to_vec()));
+        }
+        len
+    }
+
+    fn poll(&mut self, now: Instant, unix: UnixTime, scratch: &mut [u8]) -> Output {
+        let output = self.engine.poll(now, unix, scratch);
+        let it = &mut *self.outside.borrow_mut();
+        assert!(it.to_send.is_empty(), "a datagram was not passed on");
+        match &output {
+            Output::Datagram(path, len) => {
+                it.to_send.push_back((path.socket, path.remote, scratch[..*len].to_vec()));
+            }
+            Output::Connect { link, .. } => assert!(it.told.insert(*link, Told::Nothing).is_none()),
+            Output::Close(link) => assert!(it.told.remove(link).is_some()),
+            Output::Idle(deadline) => {
+                if it.polls.is_multiple_of(CHECK_EVERY) {
+                    self.engine.check_invariants();
+                }
+                it.deadline = deadline.map(|(at, _)| at);
+            }
+            _ => {}
+        }
+        output
+    }
+
+    fn send_queue(&mut self, link: LinkId) -> Option<&mut SendQueue> {
+        self.engine.send_queue(link)
+    }
+
+    fn wants_read(&self, link: LinkId) -> bool {
+        self.engine.wants_read(link)
+    }
+
+    fn read_allowance(&mut self, now: Instant, wanted: usize) -> usize {
+        self.engine.read_allowance(now, wanted)
+    }
+}
+
+struct Model<'a> {
+    outside: Rc<RefCell<Outside<'a>>>,
+}
+
+impl Archive for Model<'_> {
+    fn submit(&mut self, op: StoreOp) -> Result<(), StoreOp> {
+        let archive = &mut self.outside.borrow_mut().archive;
+        if archive.refuses {
+            return Err(op);
+        }
+        assert!(!archive.shut, "{op:?} follows the shutdown");
+        match op {
+            StoreOp::Shutdown => archive.shut = true,
+            _ => archive.given += 1,
+        }
+        Ok(())
+    }
+
+    fn poll(&mut self) -> Option<StoreResult> {
+        self.outside.borrow_mut().archive.results.pop_front()
+    }
+}
+
+struct Watcher<'a> {
+    outside: Rc<RefCell<Outside<'a>>>,
+}
+
+impl Observer<Watched<'_>> for Watcher<'_> {
+    fn on_answer(&mut self, command: CommandId, answer: Answer) {
+        self.outside.borrow_mut().commands.answered(command, &answer);
+    }
+
+    fn on_gauges(&mut self, watched: &mut Watched<'_>, _: &Gauges) {
+        let it = &mut *self.outside.borrow_mut();
+        if it.is_quiet() && it.waited && it.idle >= IDLE_ENOUGH && !it.stop_sent {
+            it.nothing_forgotten(&mut watched.engine);
+            it.stop();
+        }
+    }
+}
+
+const UNIX: u64 = 1_790_000_000;
+/// Small, so that it is filled.
+const BATCH: usize = 4;
+/// The reactor's own pause when it has to try again.
+const RETRY_AFTER: Duration = Duration::from_millis(5);
+/// Turns without a pause and without an event, which a budget that ran out may need.
+const SPINS_MAX: u32 = 1_000;
+/// Sleeps, after which everything that can happen by itself has happened.
+const IDLE_ENOUGH: u32 = 40;
+/// Looking at everything takes longer than most turns; what is broken stays so.
+const CHECK_EVERY: u32 = 16;
+/// Far more turns than any input leads to.
+const POLLS_MAX: u32 = 200_000;
