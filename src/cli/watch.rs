@@ -129,6 +129,15 @@ impl Observer<Engine> for Watch {
                 None => {}
             }
             self.live.show(since, &gauges);
+            let dropped = engine.stats().dht;
+            log::debug!(
+                "dropped since the start: {} beyond what may be answered, {} unreadable, {} that nobody asked for, {} beyond --flows, {} that came too fast",
+                dropped.dropped_limited,
+                dropped.dropped_malformed,
+                dropped.dropped_stray,
+                dropped.dropped_flows,
+                counted.datagrams_lost,
+            );
             engine.reset_limited_by();
         }
     }

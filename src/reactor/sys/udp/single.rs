@@ -27,6 +27,10 @@ impl Recv {
                 (self.len, self.remote, self.local) = (len, remote, local);
                 Ok(1)
             }
+            Err(error) if is_too_long(&error) => {
+                self.len = self.buffer.len();
+                Ok(1)
+            }
             Err(error) if is_of_one_datagram(&error) => Ok(0),
             Err(error) => Err(error),
         }
@@ -61,6 +65,11 @@ fn recv(socket: &UdpSocket, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr,
 #[cfg(not(unix))]
 fn recv(socket: &UdpSocket, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr, Option<IpAddr>)> {
     socket.recv_from(buffer).map(|(len, remote)| (len, remote, None))
+}
+
+/// Windows fails (WSAEMSGSIZE) where others cut the datagram.
+fn is_too_long(error: &io::Error) -> bool {
+    cfg!(windows) && error.raw_os_error() == Some(10_040)
 }
 
 /// Errors that report an earlier datagram's fate or a signal, and say nothing about the socket.
