@@ -44,7 +44,8 @@ fn meeting(seed: u64, link: Link) -> (World, HostId) {
     world.command(a, Command::Ping(PING, addr(2)));
     world.command(a, Command::Fetch(FETCH, hash, vec![addr(2)]));
     world.run(Duration::from_secs(120), |world| {
-        done(world, a, PING).is_some() && done(world, a, FETCH).is_some()
+        let asked = done(world, a, PING).is_some() && done(world, a, FETCH).is_some();
+        asked && !world.store_of(a).torrents.is_empty()
     });
     (world, a)
 }

@@ -34,7 +34,7 @@ pub enum Command {
     Demo(Demo),
     /// Only that DHT, to point other programs at
     Swarm(Swarm),
-    /// The same engine in virtual time (not built yet)
+    /// Whole networks of the same engine in virtual time, with faults, judged by an oracle
     Simulate(Simulate),
     /// Ask a DHT node whether it is there
     Ping(Ping),
@@ -156,14 +156,17 @@ pub struct Simulate {
     #[arg(long, value_name = "COUNT", value_parser = parse_count, default_value = "1")]
     pub seeds: u64,
     /// Engines in one run
-    #[arg(long, value_name = "N", value_parser = parse_count, default_value = "2")]
+    #[arg(long, value_name = "N", value_parser = parse_count, default_value = "50")]
     pub engines: u64,
     /// Virtual minutes
     #[arg(long, value_name = "M", value_parser = parse_count, default_value = "10")]
     pub minutes: u64,
-    /// Packets lost
+    /// Packets lost in every seed, beside what is drawn
     #[arg(long, value_name = "PCT", value_parser = parse_percent, default_value = "0")]
     pub loss: f64,
+    /// These kinds of faults instead of those drawn from the seed; `none` for none
+    #[arg(long, value_name = "LIST")]
+    pub faults: Option<String>,
 }
 
 /// Flags of every single DHT operation.

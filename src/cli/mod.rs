@@ -34,6 +34,7 @@ pub mod search;
 pub mod session;
 pub mod settings;
 pub mod show;
+pub mod simulate;
 pub mod stats;
 pub mod swarm;
 pub mod target;
@@ -117,7 +118,7 @@ fn dispatch(cli: Cli) -> Result<Outcome, Failure> {
         Command::Config(ConfigCommand::Show(flags)) => config::show(&flags, json),
         Command::Completions(args) => completions::run(&args),
         Command::Man => man::run(),
-        Command::Simulate(_) => Err(Failure::not_built("simulate")),
+        Command::Simulate(args) => simulate::run(&args, json),
         Command::Import(_) => Err(Failure::not_built("import")),
         Command::Resolve(_) => Err(Failure::not_built("resolve")),
         Command::Network(_) => Err(Failure::not_built("network")),
@@ -190,7 +191,7 @@ mod tests {
             "run --profile max --no-nat --dns-forwarder tls://1.1.1.1#x --preconnect --redis redis://x",
             "demo --nodes 20k --torrents 10 --db /tmp/x --http 127.0.0.1:0",
             "swarm --nodes 10 --torrents 5 --peers 4 --dead 30 --dead-peers 50% --loss 5 --hostile 5 --port 1 --seed 2 --list f",
-            "simulate --seed 1 --seeds 20 --engines 3 --minutes 5 --loss 2",
+            "simulate --seed 1 --seeds 20 --engines 3 --minutes 5 --loss 2 --faults crash,nat",
             "ping 127.0.0.1:6881",
             "find-node HASH --bootstrap 127.0.0.1:1",
             "peers HASH --json",

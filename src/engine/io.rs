@@ -12,8 +12,10 @@ pub use super::work::{Job, Worked};
 pub struct LinkId(pub Token);
 
 impl LinkId {
-    pub(super) const FIRST: Self = Self(Token::FIRST);
-    pub(super) const LAST: Self = Self(Token::LAST);
+    /// Not after any other link.
+    pub const FIRST: Self = Self(Token::FIRST);
+    /// Not before any other link.
+    pub const LAST: Self = Self(Token::LAST);
 }
 
 /// One thing that happened to the driver.

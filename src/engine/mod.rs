@@ -34,7 +34,7 @@ use known::Known;
 use links::{Link, Links, Machine, Shelf};
 use pace::Pace;
 use persist::Persist;
-use stats::{LimitedBy, Stats};
+use stats::{LimitedBy, Stats, Tallies};
 use wiring::commands::Running;
 use wiring::refresh::Refresh;
 
@@ -75,7 +75,7 @@ impl Engine {
         recovered.known.iter().for_each(|hash| known.insert(hash));
         let limits = queue::Config { pending_max: config.pending_max, ..queue::Config::default() };
         let mut queue = Queue::new(limits, &mut rng);
-        for row in &recovered.pending {
+        for row in recovered.pending.iter().filter(|row| !known.contains(&row.infohash)) {
             queue.restore(row, (now, unix));
         }
         let mut persist = Persist::new();
@@ -278,6 +278,27 @@ impl Engine {
         }
     }
 
+    /// The counters that cost nothing to read.
+    pub fn tallies(&self) -> Tallies {
+        Tallies {
+            dht: self.dht.stats,
+            nodes_known: self.dht.nodes_known(),
+            nodes_verified: self.dht.nodes_verified(),
+            nodes_table: self.dht.table_len(),
+            hashes_found: self.stats.hashes_found,
+            pending: self.queue.stats().pending,
+            lookups: self.dht.lookups(),
+            queries: self.dht.queries(),
+            links: self.links.len(),
+            fetches_open: self.links.fetches,
+            half_open: self.links.half_open,
+            stored: self.persist.stored,
+            store_failed: self.persist.failed,
+            tcp_bytes_out: self.stats.tcp_bytes_out,
+            tcp_bytes_in: self.stats.tcp_bytes_in,
+        }
+    }
+
     /// Starts a new interval for `limited_by`: what held the engine back is forgotten.
     pub fn reset_limited_by(&mut self) {
         self.stats.limited_by = LimitedBy::Nothing;
@@ -397,7 +418,7 @@ impl Engine {
             self.flush_at = now + FLUSH_EVERY;
             self.queue.on_deadline(now);
             self.drain_queue();
-            self.persist.flush();
+            self.persist.flush(|hash| self.known.contains(hash));
         }
         if self.save_at <= now {
             self.save_every = (self.save_every * 2).min(SAVE_EVERY);
@@ -444,6 +465,9 @@ impl Engine {
                     self.answer_fetch(&hash, None);
                 }
             }
+            if self.persist.has_batch() {
+                self.persist.flush(|hash| self.known.contains(hash));
+            }
         }
     }
 
@@ -466,7 +490,7 @@ impl Engine {
         self.links.ids().into_iter().for_each(|id| self.close(id));
         self.queue.save_all();
         self.drain_queue();
-        self.persist.flush();
+        self.persist.flush(|hash| self.known.contains(hash));
         // Everything that waits was handed over just now.
         let nodes = self.dht.saved(SAVED_NODES, now, self.unix, now + FLUSH_EVERY);
         if !nodes.is_empty() {

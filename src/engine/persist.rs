@@ -98,20 +98,19 @@ impl Persist {
     /// A hash that waits; shed when the archive is behind, since it is known here as long as it
     /// waits and will be heard of again.
     pub(super) fn pending(&mut self, row: Pending) {
-        if self.is_behind() {
-            return;
-        }
-        self.pending.push(row);
-        if self.pending.len() >= BATCH {
-            self.flush();
+        if !self.is_behind() {
+            self.pending.push(row);
         }
     }
 
+    /// A hash that waits no more.
     pub(super) fn given_up(&mut self, hash: InfoHash) {
         self.given_up.push(hash);
-        if self.given_up.len() >= BATCH {
-            self.flush();
-        }
+    }
+
+    /// So much was gathered that it is to be handed over now.
+    pub(super) fn has_batch(&self) -> bool {
+        self.pending.len().max(self.given_up.len()) >= BATCH
     }
 
     /// A sighting; shed when the archive is behind, since it will be seen again.
@@ -121,10 +120,12 @@ impl Persist {
         }
     }
 
-    /// Hands over what was gathered.
-    pub(super) fn flush(&mut self) {
-        if !self.pending.is_empty() {
-            let rows = std::mem::take(&mut self.pending);
+    /// Hands over what was gathered. Rows of hashes that are `settled` by now are not: they would
+    /// wait again in the archive, behind the torrent that was handed over before them.
+    pub(super) fn flush(&mut self, settled: impl Fn(&InfoHash) -> bool) {
+        let mut rows = std::mem::take(&mut self.pending);
+        rows.retain(|row| !settled(&row.infohash));
+        if !rows.is_empty() {
             self.control(StoreOp::Pending(rows));
         }
         if !self.given_up.is_empty() {
@@ -257,7 +258,7 @@ mod tests {
         persist.control(StoreOp::Shutdown);
         persist.control(StoreOp::Setting("x", String::new()));
         persist.given_up(Id::random(&mut Rng::seeded(1)));
-        persist.flush();
+        persist.flush(|_| false);
         assert!(matches!(persist.poll(), Some(StoreOp::Shutdown)));
         assert!(persist.poll().is_none());
         persist.on_result(StoreResult::Closed);
@@ -292,6 +293,21 @@ mod tests {
     }
 
     #[test]
+    fn what_is_stored_by_now_does_not_wait_again() {
+        let (mut persist, mut rng) = (Persist::new(), Rng::seeded(3));
+        let hashes = [Id::random(&mut rng), Id::random(&mut rng)];
+        for infohash in hashes {
+            let (first_seen, not_before) = (UnixTime(0), UnixTime(0));
+            let state = PendingState::New;
+            persist.pending(Pending { infohash, first_seen, tries: 0, not_before, state });
+        }
+        persist.flush(|hash| *hash == hashes[0]);
+        let Some(StoreOp::Pending(rows)) = persist.poll() else { panic!("one row is left") };
+        assert_eq!(rows.iter().map(|row| row.infohash).collect::<Vec<_>>(), [hashes[1]]);
+        assert!(persist.poll().is_none());
+    }
+
+    #[test]
     fn a_stalled_archive_stops_new_work_and_nothing_piles_up() {
         let (mut persist, mut rng) = (Persist::new(), Rng::seeded(1));
         let node = SavedNode {
@@ -315,8 +331,13 @@ mod tests {
             not_before: UnixTime(0),
             state: PendingState::New,
         };
-        (0..50_000).for_each(|_| persist.pending(row(&mut rng)));
-        persist.flush();
+        for _ in 0..50_000 {
+            persist.pending(row(&mut rng));
+            if persist.has_batch() {
+                persist.flush(|_| false);
+            }
+        }
+        persist.flush(|_| false);
         assert!(persist.waiting.len() <= WAITING_MAX, "{}", persist.waiting.len());
         while persist.poll().is_some() {}
         persist.on_result(StoreResult::Committed(WAITING_MAX as u32));

@@ -59,6 +59,42 @@ pub struct Stats {
     pub limited_by: LimitedBy,
 }
 
+/// What can be counted without looking at everything: for whoever checks the engine from outside
+/// at every step.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Tallies {
+    /// The DHT's own counters.
+    pub dht: dht::Stats,
+    /// Nodes known, by hearsay too.
+    pub nodes_known: usize,
+    /// Nodes that have answered.
+    pub nodes_verified: usize,
+    /// Nodes in the routing tables.
+    pub nodes_table: usize,
+    /// Distinct infohashes heard of that were not known.
+    pub hashes_found: u64,
+    /// Infohashes that wait.
+    pub pending: usize,
+    /// Lookups under way.
+    pub lookups: usize,
+    /// Queries on their way.
+    pub queries: usize,
+    /// Streams, accepted ones too.
+    pub links: usize,
+    /// Fetches under way.
+    pub fetches_open: usize,
+    /// Connections not established yet.
+    pub half_open: usize,
+    /// Torrents that the archive has acknowledged.
+    pub stored: u64,
+    /// Torrents that the archive has lost.
+    pub store_failed: u64,
+    /// Bytes sent over TCP.
+    pub tcp_bytes_out: u64,
+    /// Bytes received over TCP.
+    pub tcp_bytes_in: u64,
+}
+
 /// The limit that the engine met last.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LimitedBy {

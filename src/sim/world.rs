@@ -1,23 +1,31 @@
-//! Hosts, the packets between them, and one heap of events.
+//! Hosts, what they have on their disks and their clocks, and one heap of events.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
-use std::io::IoSlice;
+use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::link::Link;
+use super::clock::Clock;
+use super::event::{Digest, End, Event, What};
+use super::link::{Link, Partition};
+use super::nat::{NatBox, NatConfig};
+use super::oracle::{Oracle, Rule};
 use super::store::ModelStore;
-use crate::base::hash::sha1;
-use crate::base::{Instant, Path, Rng, SocketId, UnixTime};
+use crate::base::{Instant, Rng, SocketId};
 use crate::engine::Engine;
 use crate::engine::config::Config;
-use crate::engine::io::{Answer, Command, CommandId, Input, LinkId, Output, Reason, Worked};
-use crate::model::{Recovered, StoreResult};
+use crate::engine::io::{Answer, Command, CommandId, Input, LinkId, Output, Why, Worked};
+use crate::model::Recovered;
 
 /// One engine, by the order in which they were added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct HostId(usize);
+pub struct HostId(pub(super) usize);
+
+/// One NAT box, by the order in which they were added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct BoxId(pub(super) usize);
+
+/// A datagram that the crowd sends: from, to, bytes.
+pub type Sent = (SocketAddr, SocketAddr, Vec<u8>);
 
 /// Everybody who is not an engine: whoever sits at an address that no host has.
 pub trait Crowd {
@@ -26,6 +34,16 @@ pub trait Crowd {
 
     /// A connection to `at` is wanted: refused at once, or (false) never answered.
     fn refuses(&mut self, at: SocketAddr) -> bool;
+
+    /// How often it acts of its own accord; by default it only answers.
+    fn acts_every(&self) -> Option<Duration> {
+        None
+    }
+
+    /// What it sends of its own accord.
+    fn act(&mut self, _now: Instant) -> Vec<Sent> {
+        Vec::new()
+    }
 }
 
 /// One thing on the wire, as an observer between host and network sees it.
@@ -45,66 +63,65 @@ pub struct Packet {
     pub len: usize,
 }
 
-/// The whole simulation.
-pub struct World {
-    now: Instant,
-    rng: Rng,
-    link: Link,
-    hosts: Vec<Host>,
-    by_addr: BTreeMap<SocketAddr, HostId>,
-    events: BinaryHeap<Reverse<Event>>,
-    sequence: u64,
-    /// Both ends of every stream between hosts, and the streams of each host by link.
-    streams: BTreeMap<(HostId, LinkId), Stream>,
-    streams_made: u64,
-    crowd: Option<Box<dyn Crowd>>,
-    tap: Option<Box<dyn FnMut(Packet)>>,
-    digest: [u8; 20],
-    steps: u64,
-    /// What came of work, until the time that it takes is over.
-    worked: BTreeMap<u64, Worked>,
+/// How a host ends without being told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kill {
+    /// `kill -9`: the system closes its streams.
+    Process,
+    /// The power fails: nobody hears of it.
+    Power,
 }
 
-struct Host {
-    engine: Engine,
-    addr: SocketAddr,
-    store: ModelStore,
+/// The whole simulation.
+pub struct World {
+    pub(super) now: Instant,
+    pub(super) rng: Rng,
+    pub(super) link: Link,
+    pub(super) hosts: Vec<Host>,
+    pub(super) by_addr: BTreeMap<SocketAddr, HostId>,
+    pub(super) boxes: Vec<NatBox>,
+    pub(super) partitions: Vec<Partition>,
+    events: BinaryHeap<Event>,
+    sequence: u64,
+    /// Both ends of every stream between hosts, and the streams of each host by link.
+    pub(super) streams: BTreeMap<(HostId, LinkId), Stream>,
+    pub(super) streams_made: u64,
+    pub(super) crowd: Option<Box<dyn Crowd>>,
+    pub(super) oracle: Option<Box<Oracle>>,
+    pub(super) tap: Option<Box<dyn FnMut(Packet)>>,
+    digest: Digest,
+    steps: u64,
+    /// The host that was at work last.
+    latest: Option<HostId>,
+    /// The last events, for people, if they are to be kept.
+    tail: Option<VecDeque<(Instant, HostId, String)>>,
+}
+
+pub(super) struct Host {
+    pub(super) engine: Engine,
+    config: Config,
+    pub(super) addr: SocketAddr,
+    pub(super) behind: Option<BoxId>,
+    pub(super) store: ModelStore,
+    pub(super) clock: Clock,
     answers: Vec<(CommandId, Answer)>,
     stopped: bool,
+    pub(super) down: bool,
+    life: u32,
     /// The wake-up that counts; earlier ones in the heap are stale.
     wake_at: Instant,
+    /// Datagrams that wait in the socket while it sleeps.
+    pub(super) backlog: u32,
 }
 
 #[derive(Clone, Copy)]
-struct Stream {
-    number: u64,
-    remote: SocketAddr,
+pub(super) struct Stream {
+    pub(super) number: u64,
+    pub(super) remote: SocketAddr,
     /// The other end, once it is there.
-    peer: Option<(HostId, LinkId)>,
+    pub(super) peer: Option<(HostId, LinkId)>,
     /// Nothing arrives before what was sent before it.
-    clear_at: Instant,
-}
-
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
-struct Event {
-    at: Instant,
-    sequence: u64,
-    host: HostId,
-    what: What,
-}
-
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
-enum What {
-    Wake,
-    Datagram { from: SocketAddr, data: Vec<u8> },
-    Connect { from: HostId, link: LinkId },
-    Opened(LinkId),
-    Bytes { link: LinkId, data: Vec<u8> },
-    Eof(LinkId),
-    Failed { link: LinkId, refused: bool },
-    Stored { count: u32 },
-    StoreClosed,
-    Worked(u64),
+    pub(super) clear_at: Instant,
 }
 
 impl World {
@@ -116,20 +133,27 @@ impl World {
             link,
             hosts: Vec::new(),
             by_addr: BTreeMap::new(),
+            boxes: Vec::new(),
+            partitions: Vec::new(),
             events: BinaryHeap::new(),
             sequence: 0,
             streams: BTreeMap::new(),
             streams_made: 0,
             crowd: None,
+            oracle: None,
             tap: None,
-            digest: [0; 20],
+            digest: Digest::default(),
             steps: 0,
-            worked: BTreeMap::new(),
+            latest: None,
+            tail: None,
         }
     }
 
     /// Puts somebody at all addresses that no host has.
     pub fn set_crowd(&mut self, crowd: impl Crowd + 'static) {
+        if let Some(every) = crowd.acts_every() {
+            self.push(self.now + every, What::Crowd);
+        }
         self.crowd = Some(Box::new(crowd));
     }
 
@@ -138,28 +162,136 @@ impl World {
         self.tap = Some(Box::new(tap));
     }
 
+    /// The crowd falls silent for good.
+    pub fn dismiss_crowd(&mut self) {
+        self.crowd = None;
+    }
+
+    /// Has every host judged from now on. Before the first host is added.
+    pub fn set_oracle(&mut self, oracle: Oracle) {
+        self.oracle = Some(Box::new(oracle));
+    }
+
+    /// Who judges.
+    pub fn oracle(&self) -> Option<&Oracle> {
+        self.oracle.as_deref()
+    }
+
+    /// Keeps the last events in words.
+    pub fn keep_tail(&mut self) {
+        self.tail = Some(VecDeque::new());
+    }
+
+    /// The last events that touched `host`, the latest last.
+    pub fn tail_of(&self, host: Option<HostId>, most: usize) -> Vec<String> {
+        let tail = self.tail.iter().flatten();
+        let here = tail.filter(|(_, of, _)| host.is_none_or(|host| host == *of));
+        let lines: Vec<_> =
+            here.map(|(at, of, text)| format!("{:10.3} s  host {:2}  {text}", seconds(*at), of.0)).collect();
+        lines[lines.len().saturating_sub(most)..].to_vec()
+    }
+
     /// A new host at `addr`.
     pub fn add(&mut self, addr: SocketAddr, mut config: Config) -> HostId {
         config.listen = vec![addr];
-        self.add_with(addr, config, ModelStore::default())
+        self.add_host(addr, None, config)
+    }
+
+    /// A NAT box.
+    pub fn add_box(&mut self, config: NatConfig) -> BoxId {
+        self.boxes.push(NatBox::new(config));
+        BoxId(self.boxes.len() - 1)
+    }
+
+    /// A new host behind a box, at the private address `addr`, listening on the wildcard.
+    pub fn add_behind(&mut self, behind: BoxId, addr: SocketAddr, mut config: Config) -> HostId {
+        config.listen = vec![SocketAddr::new([0, 0, 0, 0].into(), addr.port())];
+        self.add_host(addr, Some(behind), config)
+    }
+
+    /// A box and its table.
+    pub fn box_of(&mut self, id: BoxId) -> &mut NatBox {
+        &mut self.boxes[id.0]
+    }
+
+    /// Parts the world for a while.
+    pub fn part(&mut self, partition: Partition) {
+        self.partitions.retain(|old| old.until > self.now);
+        self.partitions.push(partition);
+    }
+
+    /// Ends the engine at once; what its disk has stays.
+    pub fn kill(&mut self, host: HostId, how: Kill) {
+        if std::mem::replace(&mut self.hosts[host.0].down, true) {
+            return;
+        }
+        self.note(host, || format!("dies: {how:?}"));
+        for link in self.links_of(host) {
+            match how {
+                Kill::Process => self.hang_up(host, link),
+                Kill::Power => self.fall_silent(host, link),
+            }
+        }
+        self.hosts[host.0].store.crash(&mut self.rng);
+        if let Some(oracle) = &mut self.oracle {
+            oracle.died(host);
+        }
+    }
+
+    /// Starts an engine on what the disk of a dead host has.
+    pub fn start(&mut self, host: HostId) {
+        let recovered = self.hosts[host.0].store.recovered();
+        let here = &mut self.hosts[host.0];
+        let config = here.config.clone();
+        here.clock = Clock::new(self.now, here.clock.ahead_secs());
+        here.life += 1;
+        (here.down, here.stopped, here.wake_at, here.backlog) = (false, false, Instant::FAR, 0);
+        self.note(host, || "starts".to_owned());
+        self.hosts[host.0].engine = self.engine(host, config, recovered);
+        self.drain(host);
     }
 
     /// Ends the engine at once, as `kill -9` does, and starts another on what its disk has.
     pub fn restart(&mut self, host: HostId, config: Config) {
-        let Host { addr, store, .. } = &self.hosts[host.0];
-        let (addr, recovered) = (*addr, store.recovered());
-        let ended: Vec<LinkId> = self.links_of(host);
-        ended.into_iter().for_each(|link| self.hang_up(host, link));
-        let config = Config { listen: vec![addr], ..config };
-        self.hosts[host.0].engine = self.engine(config, recovered);
-        self.hosts[host.0].stopped = false;
-        self.hosts[host.0].wake_at = Instant::FAR;
-        self.drain(host);
+        self.kill(host, Kill::Process);
+        let listen = self.hosts[host.0].config.listen.clone();
+        self.hosts[host.0].config = Config { listen, ..config };
+        self.start(host);
     }
 
     /// Hands a command to a host.
     pub fn command(&mut self, host: HostId, command: Command) {
+        if self.hosts[host.0].down {
+            return;
+        }
+        self.note(host, || format!("is told {command:?}"));
+        if let Some(oracle) = &mut self.oracle {
+            oracle.commanded(host, self.now, &command);
+        }
         self.input(host, Input::Command(command));
+    }
+
+    /// The wall clock of a host jumps.
+    pub fn jump(&mut self, host: HostId, secs: i64) {
+        self.note(host, || format!("wall clock jumps by {secs} s"));
+        self.hosts[host.0].clock.jump(secs);
+        if let Some(oracle) = &mut self.oracle {
+            oracle.jumped(host);
+        }
+    }
+
+    /// A host does nothing for a while; with `suspend` its monotonic clock stands still and the
+    /// network does not reach it.
+    pub fn sleep(&mut self, host: HostId, time: Duration, suspend: bool) {
+        if self.hosts[host.0].down {
+            return;
+        }
+        self.note(host, || format!("sleeps for {time:?}, suspended: {suspend}"));
+        let until = self.now + time;
+        self.hosts[host.0].clock.sleep(self.now, until, suspend);
+        // Whatever it waited for is looked at when it wakes.
+        self.hosts[host.0].wake_at = until;
+        self.push(until, What::Wake(host));
     }
 
     /// The engine of a host.
@@ -172,6 +304,11 @@ impl World {
         &self.hosts[host.0].store
     }
 
+    /// The same, to make it slow or full.
+    pub fn disk_of(&mut self, host: HostId) -> &mut ModelStore {
+        &mut self.hosts[host.0].store
+    }
+
     /// What commands of a host were answered, in order.
     pub fn answers(&self, host: HostId) -> &[(CommandId, Answer)] {
         &self.hosts[host.0].answers
@@ -180,6 +317,26 @@ impl World {
     /// True after [`Command::Stop`] came to its end.
     pub fn stopped(&self, host: HostId) -> bool {
         self.hosts[host.0].stopped
+    }
+
+    /// True between [`World::kill`] and [`World::start`].
+    pub fn is_down(&self, host: HostId) -> bool {
+        self.hosts[host.0].down
+    }
+
+    /// Streams of a host.
+    pub fn streams_of(&self, host: HostId) -> usize {
+        self.links_of(host).len()
+    }
+
+    /// The host that was at work last.
+    pub fn latest(&self) -> Option<HostId> {
+        self.latest
+    }
+
+    /// Events that have not happened yet.
+    pub fn events_left(&self) -> usize {
+        self.events.len()
     }
 
     /// Virtual time.
@@ -194,15 +351,19 @@ impl World {
 
     /// A digest of every event so far, with its time and all its bytes.
     pub fn digest(&self) -> [u8; 20] {
-        self.digest
+        self.digest.value()
     }
 
-    /// Lets virtual time pass until `done`, at most for `limit`. False if the time ran out.
+    /// Lets virtual time pass until `done`, at most for `limit`. False if the time ran out, or the
+    /// oracle has seen enough.
     pub fn run(&mut self, limit: Duration, mut done: impl FnMut(&mut Self) -> bool) -> bool {
         let until = self.now + limit;
         while !done(self) {
+            if self.oracle.as_ref().is_some_and(|oracle| oracle.failure().is_some()) {
+                return false;
+            }
             match self.events.peek() {
-                Some(Reverse(event)) if event.at <= until => self.step(),
+                Some(event) if event.at <= until => self.step(),
                 _ => {
                     self.now = until;
                     return done(self);
@@ -212,261 +373,269 @@ impl World {
         true
     }
 
-    fn add_with(&mut self, addr: SocketAddr, config: Config, store: ModelStore) -> HostId {
+    pub(super) fn local(&self, host: HostId) -> Instant {
+        self.hosts[host.0].clock.local(self.now)
+    }
+
+    pub(super) fn push(&mut self, at: Instant, what: What) {
+        self.sequence += 1;
+        self.events.push(Event { at, sequence: self.sequence, what });
+    }
+
+    pub(super) fn note(&mut self, host: HostId, text: impl FnOnce() -> String) {
+        if let Some(tail) = &mut self.tail {
+            if tail.len() == TAIL_MAX {
+                tail.pop_front();
+            }
+            tail.push_back((self.now, host, text()));
+        }
+    }
+
+    /// An input for a host that is awake.
+    pub(super) fn input(&mut self, host: HostId, input: Input<'_>) {
+        let here = &mut self.hosts[host.0];
+        here.clock.wake(self.now);
+        let (now, unix) = (here.clock.local(self.now), here.clock.unix(self.now));
+        here.engine.handle(now, unix, input, &mut []);
+        self.drain(host);
+    }
+
+    /// Does what the engine wants until it is idle.
+    pub(super) fn drain(&mut self, host: HostId) {
+        let mut scratch = [0; DATAGRAM_MAX];
+        self.hosts[host.0].clock.wake(self.now);
+        self.latest = Some(host);
+        for _ in 0..OUTPUTS_MAX {
+            let here = &mut self.hosts[host.0];
+            let (now, unix) = (here.clock.local(self.now), here.clock.unix(self.now));
+            match here.engine.poll(now, unix, &mut scratch) {
+                Output::Datagram(path, len) => self.send(host, path.remote, &scratch[..len], false),
+                Output::Connect { link, to, .. } => self.connect(host, link, to),
+                Output::Write(link) => self.write(host, link),
+                Output::Close(link) => self.hang_up(host, link),
+                Output::Store(op) => self.hand_in(host, op),
+                Output::Work(job) => {
+                    let (at, life) = (self.now + WORK, self.hosts[host.0].life);
+                    self.push(at, What::Worked { host, life, worked: job.run() });
+                }
+                Output::Answer(id, answer) => {
+                    if let Some(oracle) = &mut self.oracle {
+                        oracle.answered(host, self.now, id, &answer);
+                    }
+                    self.hosts[host.0].answers.push((id, answer));
+                }
+                Output::Event(_) => {}
+                Output::Stopped => {
+                    self.note(host, || "has stopped".to_owned());
+                    self.hosts[host.0].stopped = true;
+                }
+                Output::Idle(deadline) => return self.idle(host, deadline),
+            }
+        }
+        self.fail(Rule::Deadline, host, "it never idles");
+    }
+
+    pub(super) fn fail(&mut self, rule: Rule, host: HostId, detail: &str) {
+        match &mut self.oracle {
+            Some(oracle) => oracle.fail(rule, host, self.now, detail.to_owned()),
+            None => panic!("{}: {detail}", rule.sentence()),
+        }
+    }
+
+    /// Something that must be true of all hosts together.
+    pub(super) fn judge(&mut self, rule: Rule, holds: bool, detail: impl FnOnce() -> String) {
+        if let Some(oracle) = &mut self.oracle {
+            oracle.judge(rule, self.now, holds, detail);
+        }
+    }
+
+    /// After the end: nothing of this host is left, and its disk tells of everything.
+    pub(super) fn expect_end(&mut self, host: HostId) {
+        let (streams, here) = (self.links_of(host).len(), &self.hosts[host.0]);
+        let (waiting, tallies) = (here.store.waiting(), here.engine.tallies());
+        let left = (streams, waiting, tallies.links, tallies.fetches_open, tallies.half_open);
+        let stopped = here.stopped;
+        self.judge(Rule::Drained, stopped, || format!("host {} never stopped", host.0));
+        self.judge(Rule::Drained, left == (0, 0, 0, 0, 0), || {
+            format!("host {} has left: streams, operations, links, fetches, half-open {left:?}", host.0)
+        });
+        if let Some(oracle) = &mut self.oracle {
+            oracle.check_invariants(host, self.now, &self.hosts[host.0].engine);
+            oracle.settle(host, self.now, &self.hosts[host.0].store);
+        }
+    }
+
+    fn add_host(&mut self, addr: SocketAddr, behind: Option<BoxId>, config: Config) -> HostId {
         let id = HostId(self.hosts.len());
-        let engine = self.engine(config, store.recovered());
-        self.by_addr.insert(addr, id);
+        let store = ModelStore::default();
+        if behind.is_none() {
+            self.by_addr.insert(addr, id);
+        }
+        let clock = Clock::new(self.now, 0);
+        let mut seed = [0; 32];
+        self.rng.fill(&mut seed);
+        let (now, unix) = (clock.local(self.now), clock.unix(self.now));
+        let engine = Engine::new(config.clone(), Recovered::default(), seed, now, unix);
+        if let Some(oracle) = &mut self.oracle {
+            oracle.started(id, self.now, &config, &Recovered::default(), unix);
+        }
         self.hosts.push(Host {
             engine,
+            config,
             addr,
+            behind,
             store,
+            clock,
             answers: Vec::new(),
             stopped: false,
+            down: false,
+            life: 0,
             wake_at: Instant::FAR,
+            backlog: 0,
         });
         self.drain(id);
         id
     }
 
-    fn engine(&mut self, config: Config, recovered: Recovered) -> Engine {
+    fn engine(&mut self, host: HostId, config: Config, recovered: Recovered) -> Engine {
         let mut seed = [0; 32];
         self.rng.fill(&mut seed);
-        Engine::new(config, recovered, seed, self.now, self.unix())
-    }
-
-    fn unix(&self) -> UnixTime {
-        UnixTime(EPOCH + u64::from(self.now.secs()))
+        let clock = &self.hosts[host.0].clock;
+        let (now, unix) = (clock.local(self.now), clock.unix(self.now));
+        if let Some(oracle) = &mut self.oracle {
+            oracle.started(host, self.now, &config, &recovered, unix);
+        }
+        let engine = Engine::new(config, recovered, seed, now, unix);
+        if let (Some(oracle), Some(id)) = (&mut self.oracle, engine.node_id(SocketId(0))) {
+            oracle.named(host, self.now, id);
+        }
+        engine
     }
 
     fn step(&mut self) {
-        let Some(Reverse(event)) = self.events.pop() else { return };
+        let Some(event) = self.events.pop() else { return };
         self.now = self.now.max(event.at);
+        if let Some(host) = event.what.host() {
+            if let Some(until) = self.hosts[host.0].clock.asleep(self.now) {
+                return self.push(until, event.what);
+            }
+            if self.tail.is_some() && !matches!(event.what, What::Wake(_)) {
+                let text = event.what.describe();
+                self.note(host, || text);
+            }
+        }
         self.steps += 1;
-        self.record(&event);
-        let host = event.host;
+        self.digest.add(&event);
         match event.what {
-            What::Wake => {
-                if self.hosts[host.0].wake_at == event.at {
-                    self.hosts[host.0].wake_at = Instant::FAR;
+            What::Wake(host) => {
+                let here = &mut self.hosts[host.0];
+                if here.wake_at == event.at && !here.down {
+                    here.wake_at = Instant::FAR;
+                    if let Some(oracle) = &mut self.oracle {
+                        oracle.woke(host, self.now);
+                    }
                     self.drain(host);
                 }
             }
-            What::Datagram { from, data } => self.deliver(host, from, &data),
-            What::Connect { from, link } => self.on_connect(host, from, link),
-            What::Opened(link) => {
-                self.tap_stream(host, link, true, 0);
-                self.input(host, Input::Opened(link));
-            }
-            What::Bytes { link, data } => {
-                if self.streams.contains_key(&(host, link)) {
-                    self.tap_stream(host, link, true, data.len());
-                    self.input(host, Input::Received(link, &data));
-                }
-            }
-            What::Eof(link) => {
-                if self.streams.contains_key(&(host, link)) {
-                    self.input(host, Input::Eof(link));
-                }
-            }
-            What::Failed { link, refused } => {
-                if self.streams.remove(&(host, link)).is_some() {
-                    let reason = if refused { Reason::Refused } else { Reason::Unreachable };
-                    self.input(host, Input::Closed(link, reason));
-                }
-            }
-            What::Stored { count } => self.input(host, Input::Stored(StoreResult::Committed(count))),
-            What::StoreClosed => self.input(host, Input::Stored(StoreResult::Closed)),
-            What::Worked(number) => {
-                if let Some(worked) = self.worked.remove(&number) {
-                    self.input(host, Input::Worked(worked));
-                }
-            }
+            What::Datagram { from, to, data } => self.arrive(from, to, data),
+            What::Connect { from, seen, to } => self.on_connect(from, seen, to),
+            What::Opened(end) => self.on_opened(end),
+            What::Bytes { end, data } => self.on_bytes(end, &data),
+            What::Eof(end) => self.on_eof(end),
+            What::Failed { end, reason } => self.on_failed(end, reason),
+            What::Commit { host, life } => self.on_commit(host, life),
+            What::Worked { host, life, worked } => self.on_worked(host, life, worked),
+            What::Crowd => self.on_crowd(),
         }
     }
 
-    fn deliver(&mut self, host: HostId, from: SocketAddr, data: &[u8]) {
-        self.tap(host, from, None, true, data.len());
-        let mut reply = [0; DATAGRAM_MAX];
-        let path = Path { socket: SocketId(0), local: None, remote: from };
-        let (now, unix) = (self.now, self.unix());
-        let len = self.hosts[host.0].engine.handle(now, unix, Input::Datagram(path, data), &mut reply);
-        if len > 0 {
-            self.send(host, from, &reply[..len]);
+    fn on_crowd(&mut self) {
+        let Some(crowd) = &mut self.crowd else { return };
+        let (sent, every) = (crowd.act(self.now), crowd.acts_every());
+        for (from, to, data) in sent {
+            self.travel(None, from, to, data);
         }
-        self.drain(host);
-    }
-
-    fn input(&mut self, host: HostId, input: Input<'_>) {
-        let (now, unix) = (self.now, self.unix());
-        self.hosts[host.0].engine.handle(now, unix, input, &mut []);
-        self.drain(host);
-    }
-
-    /// Does what the engine wants until it is idle.
-    fn drain(&mut self, host: HostId) {
-        let mut scratch = [0; DATAGRAM_MAX];
-        loop {
-            let (now, unix) = (self.now, self.unix());
-            match self.hosts[host.0].engine.poll(now, unix, &mut scratch) {
-                Output::Datagram(path, len) => self.send(host, path.remote, &scratch[..len]),
-                Output::Connect { link, to, .. } => self.connect(host, link, to),
-                Output::Write(link) => self.write(host, link),
-                Output::Close(link) => self.hang_up(host, link),
-                Output::Store(op) => {
-                    let (result, after) = self.hosts[host.0].store.apply(op);
-                    let what = match result {
-                        StoreResult::Closed => What::StoreClosed,
-                        _ => What::Stored { count: 1 },
-                    };
-                    self.push(now + after, host, what);
-                }
-                Output::Work(job) => {
-                    self.worked.insert(self.sequence, job.run());
-                    self.push(now + WORK, host, What::Worked(self.sequence));
-                }
-                Output::Answer(id, answer) => self.hosts[host.0].answers.push((id, answer)),
-                Output::Event(_) => {}
-                Output::Stopped => self.hosts[host.0].stopped = true,
-                Output::Idle(deadline) => {
-                    if let Some((at, why)) = deadline {
-                        assert!(at > now, "a deadline for {why:?} does not move time forward");
-                        if at != self.hosts[host.0].wake_at {
-                            self.hosts[host.0].wake_at = at;
-                            self.push(at, host, What::Wake);
-                        }
-                    }
-                    return;
-                }
-            }
+        if let Some(every) = every {
+            self.push(self.now + every, What::Crowd);
         }
     }
 
-    fn send(&mut self, host: HostId, to: SocketAddr, data: &[u8]) {
-        self.tap(host, to, None, false, data.len());
-        let from = self.hosts[host.0].addr;
-        for after in self.link.arrivals(&mut self.rng) {
-            let at = self.now + after;
-            if let Some(target) = self.by_addr.get(&to).copied() {
-                self.push(at, target, What::Datagram { from, data: data.to_vec() });
-            } else if let Some(answer) =
-                self.crowd.as_mut().and_then(|crowd| crowd.on_datagram(to, from, data))
-            {
-                let back = self.link.passage(&mut self.rng);
-                self.push(at + back, host, What::Datagram { from: to, data: answer });
-            }
-        }
-    }
-
-    fn connect(&mut self, host: HostId, link: LinkId, to: SocketAddr) {
-        self.streams_made += 1;
-        let stream = Stream { number: self.streams_made, remote: to, peer: None, clear_at: self.now };
-        self.streams.insert((host, link), stream);
-        self.tap_stream(host, link, false, 0);
-        let at = self.now + self.link.passage(&mut self.rng);
-        if let Some(target) = self.by_addr.get(&to).copied() {
-            self.push(at, target, What::Connect { from: host, link });
-        } else if self.crowd.as_mut().is_none_or(|crowd| crowd.refuses(to)) {
-            self.push(at + self.link.delay, host, What::Failed { link, refused: true });
-        }
-    }
-
-    fn on_connect(&mut self, host: HostId, from: HostId, link: LinkId) {
-        let Some(stream) = self.streams.get(&(from, link)).copied() else { return };
-        let remote = self.hosts[from.0].addr;
-        let now = self.now;
-        let at = now + self.link.passage(&mut self.rng);
-        let Some(accepted) = self.hosts[host.0].engine.admit(now, remote) else {
-            return self.push(at, from, What::Failed { link, refused: true });
-        };
-        let here = Stream { remote, peer: Some((from, link)), clear_at: at, ..stream };
-        self.streams.insert((host, accepted), here);
-        if let Some(there) = self.streams.get_mut(&(from, link)) {
-            (there.peer, there.clear_at) = (Some((host, accepted)), at);
-        }
-        self.push(at, from, What::Opened(link));
-        self.drain(host);
-    }
-
-    /// Takes what waits on a link and sends it in pieces, in order.
-    fn write(&mut self, host: HostId, link: LinkId) {
-        let now = self.now;
-        let engine = &mut self.hosts[host.0].engine;
-        let allowed = engine.write_allowance(now, link);
-        let Some(queue) = engine.send_queue(link) else { return };
-        let mut slices = [IoSlice::new(&[]); 64];
-        let filled = queue.slices_within(allowed, &mut slices);
-        let data: Vec<u8> = slices[..filled].iter().flat_map(|slice| slice.iter().copied()).collect();
-        if data.is_empty() {
+    fn on_commit(&mut self, host: HostId, life: u32) {
+        if self.hosts[host.0].life != life || self.hosts[host.0].down {
             return;
         }
-        engine.wrote(now, link, data.len());
-        self.tap_stream(host, link, false, data.len());
-        let Some(stream) = self.streams.get(&(host, link)).copied() else { return };
-        let Some((peer, peer_link)) = stream.peer else { return };
-        let mut rest = &data[..];
-        let mut at = stream.clear_at.max(self.now + self.link.delay);
-        while !rest.is_empty() {
-            let (piece, tail) = rest.split_at(self.link.piece(rest.len(), &mut self.rng));
-            self.push(at, peer, What::Bytes { link: peer_link, data: piece.to_vec() });
-            at += Duration::from_micros(1 + self.rng.below(500));
-            rest = tail;
-        }
-        if let Some(stream) = self.streams.get_mut(&(host, link)) {
-            stream.clear_at = at;
-        }
-        self.write(host, link);
-    }
-
-    fn hang_up(&mut self, host: HostId, link: LinkId) {
-        self.write(host, link);
-        let Some(stream) = self.streams.remove(&(host, link)) else { return };
-        if let Some((peer, peer_link)) = stream.peer {
-            let at = stream.clear_at.max(self.now + self.link.delay);
-            self.push(at, peer, What::Eof(peer_link));
+        for (result, ops) in self.hosts[host.0].store.commit_batch() {
+            if let Some(oracle) = &mut self.oracle {
+                oracle.acknowledged(host, result, &ops);
+            }
+            self.input(host, Input::Stored(result));
         }
     }
 
-    fn links_of(&self, host: HostId) -> Vec<LinkId> {
-        self.streams.keys().filter(|(owner, _)| *owner == host).map(|(_, link)| *link).collect()
-    }
-
-    fn push(&mut self, at: Instant, host: HostId, what: What) {
-        self.sequence += 1;
-        self.events.push(Reverse(Event { at, sequence: self.sequence, host, what }));
-    }
-
-    fn tap_stream(&mut self, host: HostId, link: LinkId, inbound: bool, len: usize) {
-        let Some(stream) = self.streams.get(&(host, link)) else { return };
-        let (number, remote) = (stream.number, stream.remote);
-        self.tap(host, remote, Some(number), inbound, len);
-    }
-
-    fn tap(&mut self, host: HostId, remote: SocketAddr, stream: Option<u64>, inbound: bool, len: usize) {
-        if let Some(tap) = &mut self.tap {
-            tap(Packet { at: self.now, host, remote, stream, inbound, len });
+    fn on_worked(&mut self, host: HostId, life: u32, worked: Worked) {
+        if self.hosts[host.0].life == life && !self.hosts[host.0].down {
+            self.input(host, Input::Worked(worked));
         }
     }
 
-    fn record(&mut self, event: &Event) {
-        let mut line = self.digest.to_vec();
-        line.extend(event.at.0.to_be_bytes());
-        line.extend((event.host.0 as u64).to_be_bytes());
-        match &event.what {
-            What::Datagram { data, .. } | What::Bytes { data, .. } => line.extend(data),
-            What::Wake => line.push(1),
-            What::Connect { .. } => line.push(2),
-            What::Opened(_) => line.push(3),
-            What::Eof(_) => line.push(4),
-            What::Failed { .. } => line.push(5),
-            What::Stored { .. } | What::StoreClosed => line.push(6),
-            What::Worked(_) => line.push(7),
+    fn hand_in(&mut self, host: HostId, op: crate::model::StoreOp) {
+        if let Some(oracle) = &mut self.oracle {
+            oracle.handed_in(host, self.now, &op);
         }
-        self.digest = sha1(&line);
+        let here = &mut self.hosts[host.0];
+        if here.store.hand_in(op) {
+            let (at, life) = (self.now + here.store.commit, here.life);
+            self.push(at, What::Commit { host, life });
+        }
+    }
+
+    fn idle(&mut self, host: HostId, deadline: Option<(Instant, Why)>) {
+        let local = self.local(host);
+        if let Some((at, why)) = deadline {
+            if at <= local {
+                return self.fail(
+                    Rule::Deadline,
+                    host,
+                    &format!("{why:?} is due at {at:?}, which is no later"),
+                );
+            }
+            let at = self.hosts[host.0].clock.world(at);
+            if at != self.hosts[host.0].wake_at {
+                self.hosts[host.0].wake_at = at;
+                self.push(at, What::Wake(host));
+            }
+        }
+        if let Some(oracle) = &mut self.oracle {
+            let stopped = self.hosts[host.0].stopped;
+            oracle.drained(host, (self.now, local), &self.hosts[host.0].engine, stopped);
+        }
+    }
+
+    pub(super) fn links_of(&self, host: HostId) -> Vec<LinkId> {
+        let (first, last) = ((host, LinkId::FIRST), (host, LinkId::LAST));
+        self.streams.range(first..=last).map(|((_, link), _)| *link).collect()
+    }
+
+    pub(super) fn end(&self, host: HostId, link: LinkId) -> Option<End> {
+        self.streams.get(&(host, link)).map(|stream| End { host, link, number: stream.number })
     }
 }
 
-/// A day in 2026; nothing depends on which.
-const EPOCH: u64 = 1_790_000_000;
-const DATAGRAM_MAX: usize = 2_048;
+impl HostId {
+    /// Its place in the order in which hosts were added.
+    pub fn index(self) -> usize {
+        self.0
+    }
+}
+
+fn seconds(at: Instant) -> f64 {
+    at.0 as f64 / 1e9
+}
+
+pub(super) const DATAGRAM_MAX: usize = 2_048;
+/// No engine has so much to say at one moment.
+const OUTPUTS_MAX: usize = 1_000_000;
 /// The largest dictionary takes a slow machine about so long.
 const WORK: Duration = Duration::from_millis(50);
+/// Events kept in words.
+const TAIL_MAX: usize = 100_000;

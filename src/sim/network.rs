@@ -1,0 +1,318 @@
+//! How datagrams and streams get from host to host: through the link, through NAT boxes, past
+//! partitions, to hosts that sleep or are dead.
+
+use std::io::IoSlice;
+use std::net::{IpAddr, SocketAddr};
+
+use super::event::{End, What};
+use super::world::{BoxId, DATAGRAM_MAX, HostId, Packet, Stream, World};
+use crate::base::{Instant, Path, SocketId};
+use crate::engine::io::{Input, LinkId, Reason};
+
+impl World {
+    /// A datagram leaves a host.
+    pub(super) fn send(&mut self, host: HostId, to: SocketAddr, data: &[u8], direct: bool) {
+        self.tap(host, to, None, false, data.len());
+        self.note(host, || format!("sends to {to}: {}", super::event::describe_datagram(data)));
+        if let Some(oracle) = &mut self.oracle {
+            let local = self.hosts[host.0].clock.local(self.now);
+            oracle.sent(host, (self.now, local), to, data, direct);
+        }
+        let Some(from) = self.seen_from(host, to) else { return };
+        self.travel(Some(host), from, to, data.to_vec());
+    }
+
+    /// A datagram is on its way, seen as coming `from`.
+    pub(super) fn travel(&mut self, host: Option<HostId>, from: SocketAddr, to: SocketAddr, data: Vec<u8>) {
+        let target = self.owner(to);
+        if let (Some(host), Some(target)) = (host, target)
+            && self.parted(host, target).is_some()
+        {
+            return;
+        }
+        let somebody = target.is_some() || self.box_at(to.ip()).is_some();
+        for after in self.link.arrivals(data.len(), &mut self.rng) {
+            let at = self.now + after;
+            if somebody {
+                self.push(at, What::Datagram { from, to, data: data.clone() });
+            } else if let Some(answer) =
+                self.crowd.as_mut().and_then(|crowd| crowd.on_datagram(to, from, &data))
+            {
+                for back in self.link.arrivals(answer.len(), &mut self.rng) {
+                    self.push(at + back, What::Datagram { from: to, to: from, data: answer.clone() });
+                }
+            }
+        }
+        if somebody && self.link.echoes(&mut self.rng) {
+            let stranger = SocketAddr::from(([STRANGERS, 0, 0, self.rng.below(250) as u8 + 1], 7_777));
+            let at = self.now + self.link.passage(&mut self.rng) / 2;
+            self.push(at, What::Datagram { from: stranger, to, data });
+        }
+    }
+
+    /// A datagram reaches the address that it is for.
+    pub(super) fn arrive(&mut self, from: SocketAddr, to: SocketAddr, data: Vec<u8>) {
+        let host = match self.box_at(to.ip()) {
+            Some(id) => {
+                let inside = self.boxes[id.0].inbound(self.now, to.port(), from);
+                inside.and_then(|inside| self.behind(id, inside))
+            }
+            None => self.by_addr.get(&to).copied(),
+        };
+        let Some(host) = host.filter(|host| !self.hosts[host.0].down) else { return };
+        let here = &mut self.hosts[host.0];
+        if let Some(until) = here.clock.asleep(self.now) {
+            here.backlog += 1;
+            if !here.clock.is_suspended(self.now) && here.backlog <= BACKLOG_MAX {
+                self.push(until, What::Datagram { from, to, data });
+            }
+            return;
+        }
+        here.backlog = 0;
+        self.deliver(host, from, &data);
+    }
+
+    fn deliver(&mut self, host: HostId, from: SocketAddr, data: &[u8]) {
+        self.tap(host, from, None, true, data.len());
+        self.note(host, || format!("receives from {from}: {}", super::event::describe_datagram(data)));
+        let mut reply = [0; DATAGRAM_MAX];
+        let path = Path { socket: SocketId(0), local: None, remote: from };
+        let here = &mut self.hosts[host.0];
+        here.clock.wake(self.now);
+        let (now, unix) = (here.clock.local(self.now), here.clock.unix(self.now));
+        let before = self.oracle.as_mut().map(|oracle| {
+            // A deadline that is due by now comes first, so that only the datagram itself is judged.
+            oracle.receiving(host, (self.now, now), from, data, &here.engine)
+        });
+        let len = here.engine.handle(now, unix, Input::Datagram(path, data), &mut reply);
+        if let (Some(oracle), Some(before)) = (&mut self.oracle, before) {
+            oracle.received(host, (self.now, now), (from, data), before, &reply[..len], &here.engine);
+        }
+        if len > 0 {
+            self.send(host, from, &reply[..len], true);
+        }
+        self.drain(host);
+    }
+
+    /// A host wants a stream.
+    pub(super) fn connect(&mut self, host: HostId, link: LinkId, to: SocketAddr) {
+        self.streams_made += 1;
+        let number = self.streams_made;
+        let stream = Stream { number, remote: to, peer: None, clear_at: self.now };
+        self.streams.insert((host, link), stream);
+        self.tap_stream(host, link, false, 0);
+        self.note(host, || format!("opens stream {number} to {to}"));
+        if let Some(oracle) = &mut self.oracle {
+            let local = self.hosts[host.0].clock.local(self.now);
+            oracle.connecting(host, (self.now, local), link, number, to);
+        }
+        let from = End { host, link, number };
+        let at = self.now + self.link.passage(&mut self.rng);
+        let Some(seen) = self.seen_from(host, to) else { return };
+        if self.owner(to).is_some() || self.box_at(to.ip()).is_some() {
+            self.push(at, What::Connect { from, seen, to });
+        } else if self.crowd.as_mut().is_none_or(|crowd| crowd.refuses(to)) {
+            self.push(at + self.link.delay, What::Failed { end: from, reason: Reason::Refused });
+        }
+    }
+
+    /// A connection reaches the address that it is for.
+    pub(super) fn on_connect(&mut self, from: End, seen: SocketAddr, to: SocketAddr) {
+        let Some(stream) = self.live(from) else { return };
+        let host = match self.box_at(to.ip()) {
+            Some(id) => {
+                let inside = self.boxes[id.0].inbound_stream(self.now, to.port(), seen);
+                inside.and_then(|inside| self.behind(id, inside))
+            }
+            None => self.by_addr.get(&to).copied(),
+        };
+        // Nobody answers from behind a box.
+        let Some(host) = host else { return };
+        if let Some(until) = self.hosts[host.0].clock.asleep(self.now) {
+            return self.push(until, What::Connect { from, seen, to });
+        }
+        if self.parted(from.host, host).is_some() {
+            return;
+        }
+        let at = self.now + self.link.passage(&mut self.rng);
+        let local = self.local(host);
+        let down = self.hosts[host.0].down;
+        let Some(accepted) = (!down).then(|| self.hosts[host.0].engine.admit(local, seen)).flatten() else {
+            return self.push(at, What::Failed { end: from, reason: Reason::Refused });
+        };
+        let here = Stream { remote: seen, peer: Some((from.host, from.link)), clear_at: at, ..stream };
+        self.streams.insert((host, accepted), here);
+        if let Some(oracle) = &mut self.oracle {
+            oracle.accepted(host, (self.now, local), accepted, stream.number, seen);
+        }
+        if let Some(there) = self.streams.get_mut(&(from.host, from.link)) {
+            (there.peer, there.clear_at) = (Some((host, accepted)), at);
+        }
+        self.push(at, What::Opened(from));
+        self.drain(host);
+    }
+
+    pub(super) fn on_opened(&mut self, end: End) {
+        if self.live(end).is_none() {
+            return;
+        }
+        self.tap_stream(end.host, end.link, true, 0);
+        if let Some(oracle) = &mut self.oracle {
+            let local = self.hosts[end.host.0].clock.local(self.now);
+            oracle.opened(end.host, (self.now, local), end.link);
+        }
+        self.input(end.host, Input::Opened(end.link));
+    }
+
+    pub(super) fn on_bytes(&mut self, end: End, data: &[u8]) {
+        if self.live(end).is_none() {
+            return;
+        }
+        self.tap_stream(end.host, end.link, true, data.len());
+        if let Some(oracle) = &mut self.oracle {
+            let local = self.hosts[end.host.0].clock.local(self.now);
+            oracle.bytes_in(end.host, (self.now, local), end.link, data.len());
+        }
+        self.input(end.host, Input::Received(end.link, data));
+    }
+
+    pub(super) fn on_eof(&mut self, end: End) {
+        if self.live(end).is_some() {
+            self.input(end.host, Input::Eof(end.link));
+        }
+    }
+
+    pub(super) fn on_failed(&mut self, end: End, reason: Reason) {
+        if self.live(end).is_some() {
+            self.forget(end.host, end.link);
+            self.input(end.host, Input::Closed(end.link, reason));
+        }
+    }
+
+    /// Takes what waits on a link and sends it in pieces, in order.
+    pub(super) fn write(&mut self, host: HostId, link: LinkId) {
+        let local = self.local(host);
+        let engine = &mut self.hosts[host.0].engine;
+        let allowed = engine.write_allowance(local, link);
+        let Some(queue) = engine.send_queue(link) else { return };
+        let mut slices = [IoSlice::new(&[]); 64];
+        let filled = queue.slices_within(allowed, &mut slices);
+        let data: Vec<u8> = slices[..filled].iter().flat_map(|slice| slice.iter().copied()).collect();
+        if data.is_empty() {
+            return;
+        }
+        engine.wrote(local, link, data.len());
+        self.tap_stream(host, link, false, data.len());
+        if let Some(oracle) = &mut self.oracle {
+            oracle.bytes_out(host, data.len());
+        }
+        let Some(stream) = self.streams.get(&(host, link)).copied() else { return };
+        let Some(peer) = stream.peer.and_then(|(peer, peer_link)| self.end(peer, peer_link)) else { return };
+        if peer.number != stream.number {
+            return;
+        }
+        let mut rest = &data[..];
+        let mut at = stream.clear_at.max(self.now + self.link.delay);
+        at = at.max(self.parted(host, peer.host).unwrap_or(at));
+        let breaks = self.link.pipe.breaks(rest.len(), &mut self.rng);
+        rest = &rest[..breaks.unwrap_or(rest.len())];
+        while !rest.is_empty() {
+            let (piece, tail) = rest.split_at(self.link.pipe.piece(rest.len(), &mut self.rng));
+            self.push(at, What::Bytes { end: peer, data: piece.to_vec() });
+            at += self.link.pipe.pause(&mut self.rng);
+            rest = tail;
+        }
+        if let Some(stream) = self.streams.get_mut(&(host, link)) {
+            stream.clear_at = at;
+        }
+        if breaks.is_some() {
+            let end = End { host, link, number: stream.number };
+            self.push(at, What::Failed { end: peer, reason: Reason::Reset });
+            self.push(at, What::Failed { end, reason: Reason::Reset });
+        } else {
+            self.write(host, link);
+        }
+    }
+
+    /// A host closes its end, or its system does.
+    pub(super) fn hang_up(&mut self, host: HostId, link: LinkId) {
+        self.write(host, link);
+        let Some(stream) = self.forget(host, link) else { return };
+        if let Some(peer) = stream.peer.and_then(|(peer, link)| self.end(peer, link)) {
+            let at = stream.clear_at.max(self.now + self.link.delay);
+            let at = at.max(self.parted(host, peer.host).unwrap_or(at));
+            if peer.number == stream.number {
+                self.push(at, What::Eof(peer));
+            }
+        }
+    }
+
+    /// A host is gone and nobody hears of it.
+    pub(super) fn fall_silent(&mut self, host: HostId, link: LinkId) {
+        let Some(stream) = self.forget(host, link) else { return };
+        if let Some(there) = stream.peer.and_then(|peer| self.streams.get_mut(&peer))
+            && there.number == stream.number
+        {
+            there.peer = None;
+        }
+    }
+
+    fn forget(&mut self, host: HostId, link: LinkId) -> Option<Stream> {
+        let stream = self.streams.remove(&(host, link))?;
+        self.note(host, || format!("stream {} is closed here", stream.number));
+        if let Some(oracle) = &mut self.oracle {
+            oracle.closed(host, link);
+        }
+        Some(stream)
+    }
+
+    /// The stream of an end, if that is still the same.
+    fn live(&self, end: End) -> Option<Stream> {
+        self.streams.get(&(end.host, end.link)).copied().filter(|stream| stream.number == end.number)
+    }
+
+    /// Where packets from a host to `to` seem to come from. `None`: its box has no room.
+    fn seen_from(&mut self, host: HostId, to: SocketAddr) -> Option<SocketAddr> {
+        let (addr, behind) = (self.hosts[host.0].addr, self.hosts[host.0].behind);
+        match behind {
+            None => Some(addr),
+            Some(id) => self.boxes[id.0].outbound(self.now, addr, to),
+        }
+    }
+
+    /// The host at a public address.
+    fn owner(&self, addr: SocketAddr) -> Option<HostId> {
+        self.by_addr.get(&addr).copied()
+    }
+
+    fn box_at(&self, ip: IpAddr) -> Option<BoxId> {
+        self.boxes.iter().position(|it| it.outside() == ip).map(BoxId)
+    }
+
+    fn behind(&self, id: BoxId, inside: SocketAddr) -> Option<HostId> {
+        let here = |host: &super::world::Host| host.behind == Some(id) && host.addr == inside;
+        self.hosts.iter().position(here).map(HostId)
+    }
+
+    /// Until when nothing passes between two hosts.
+    fn parted(&self, one: HostId, other: HostId) -> Option<Instant> {
+        self.partitions.iter().filter_map(|it| it.parts(self.now, one.0, other.0)).max()
+    }
+
+    fn tap_stream(&mut self, host: HostId, link: LinkId, inbound: bool, len: usize) {
+        let Some(stream) = self.streams.get(&(host, link)) else { return };
+        let (number, remote) = (stream.number, stream.remote);
+        self.tap(host, remote, Some(number), inbound, len);
+    }
+
+    fn tap(&mut self, host: HostId, remote: SocketAddr, stream: Option<u64>, inbound: bool, len: usize) {
+        if let Some(tap) = &mut self.tap {
+            tap(Packet { at: self.now, host, remote, stream, inbound, len });
+        }
+    }
+}
+
+/// First byte of the addresses from which copies come that nobody there has sent.
+const STRANGERS: u8 = 66;
+/// What a socket's buffer holds while nobody reads it.
+const BACKLOG_MAX: u32 = 200;

@@ -1,0 +1,351 @@
+//! What is judged by datagrams: who is contacted, how often, what a reply does, what a token is
+//! worth, and whom answers name.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::windows::{FlowKey, Window};
+use super::{HostId, Oracle, Rule, Times};
+use crate::base::{Instant, Scope, SocketId};
+use crate::engine::Engine;
+use crate::engine::stats::Tallies;
+use crate::wire::krpc::{self, Body, Message, Method, Query, Response};
+
+/// The queries of one host.
+#[derive(Default)]
+pub(super) struct Queries {
+    open: BTreeMap<Key, Asked>,
+    order: VecDeque<(Instant, Key)>,
+    sent: u64,
+    errors: u64,
+    /// Datagrams that left, and that were handed in.
+    left: u64,
+    came: u64,
+}
+
+type Key = (SocketAddr, Vec<u8>);
+
+#[derive(Clone, Copy)]
+struct Asked {
+    at: Instant,
+    sampled: bool,
+}
+
+impl Oracle {
+    /// A datagram leaves; `direct` if it is the reply to one that came just now.
+    pub(in crate::sim) fn sent(
+        &mut self,
+        host: HostId,
+        times: Times,
+        to: SocketAddr,
+        data: &[u8],
+        direct: bool,
+    ) {
+        let now = times.0;
+        self.check_limits(host, now, to, data.len(), direct);
+        let book = &mut self.books[host.index()];
+        book.queries.left += 1;
+        if direct {
+            return;
+        }
+        if book.stopping {
+            return self.fail(Rule::Drained, host, now, format!("it asks {to} after it was told to stop"));
+        }
+        let Ok(Message { transaction, body: Body::Query(query), .. }) = krpc::decode(data) else {
+            return self.fail(Rule::Queries, host, now, format!("what it sends to {to} is no query"));
+        };
+        let sampled = matches!(query.method, Method::SampleInfohashes { .. });
+        let key = (to, transaction.to_vec());
+        book.queries.sent += 1;
+        book.queries.order.push_back((times.1, key.clone()));
+        book.queries.open.insert(key, Asked { at: times.1, sampled });
+        if sampled && let Some(until) = book.wait.get(&to).copied() {
+            self.note(Rule::Interval);
+            if now < until {
+                let early = until.since(now);
+                self.fail(Rule::Interval, host, now, format!("{to} was asked {early:?} too early"));
+            }
+        }
+    }
+
+    /// A datagram is about to be handed in: the counters before it.
+    pub(in crate::sim) fn receiving(
+        &mut self,
+        host: HostId,
+        _times: Times,
+        _from: SocketAddr,
+        _data: &[u8],
+        engine: &Engine,
+    ) -> Tallies {
+        let book = &mut self.books[host.index()];
+        book.queries.came += 1;
+        book.own = engine.node_id(SocketId(0));
+        engine.tallies()
+    }
+
+    /// It was handed in, and this is the reply.
+    pub(in crate::sim) fn received(
+        &mut self,
+        host: HostId,
+        times: Times,
+        (from, data): (SocketAddr, &[u8]),
+        before: Tallies,
+        reply: &[u8],
+        engine: &Engine,
+    ) {
+        let after = engine.tallies();
+        let refused = after.dht.dropped_flows > before.dht.dropped_flows
+            || after.dht.dropped_malformed > before.dht.dropped_malformed;
+        let book = &mut self.books[host.index()];
+        if !refused && Scope::may_contact(book.listen, from) && book.router.is_limited() {
+            let fits = book.router.see(times.0, FlowKey::Datagrams(from), true);
+            self.note(Rule::Flows);
+            if !fits {
+                return self.fail(Rule::Flows, host, times.0, format!("{from} came in over the limit"));
+            }
+        }
+        match krpc::decode(data).map(|message| (message, message.body)) {
+            Ok((message, Body::Query(query))) => {
+                self.on_query(host, times, (from, &query), message.transaction, reply);
+            }
+            Ok((message, Body::Response(response))) => {
+                let counted = after.dht.replies - before.dht.replies;
+                let mirrored = self.books[host.index()].own == Some(response.id);
+                let ended =
+                    self.on_reply(host, times, (from, message.transaction), counted, !refused && !mirrored);
+                if counted == 0 {
+                    self.expect_no_change(host, times.0, from, (&before, &after), reply);
+                } else if let Some(ended) = ended {
+                    self.learn(host, times.0, from, ended, response);
+                }
+            }
+            Ok((message, Body::Error(..))) => {
+                let stray = after.dht.dropped_stray > before.dht.dropped_stray;
+                let counted = u64::from(!stray && !refused);
+                self.books[host.index()].queries.errors += counted;
+                self.on_reply(host, times, (from, message.transaction), counted, !refused);
+                if counted == 0 {
+                    self.expect_no_change(host, times.0, from, (&before, &after), reply);
+                }
+            }
+            Err(_) => {}
+        }
+    }
+
+    /// A reply or an error came: whether it may count, and whether it must. The query that it ended.
+    fn on_reply(
+        &mut self,
+        host: HostId,
+        (now, local): Times,
+        (from, transaction): (SocketAddr, &[u8]),
+        counted: u64,
+        usable: bool,
+    ) -> Option<Asked> {
+        let queries = &mut self.books[host.index()].queries;
+        let key = (from, transaction.to_vec());
+        let asked = queries.open.get(&key).copied();
+        if counted > 0 {
+            queries.open.remove(&key);
+        }
+        match asked {
+            None if counted > 0 => {
+                let detail =
+                    format!("a reply from {from} counted, though nothing was asked there that waits");
+                self.fail(Rule::Duplicate, host, now, detail);
+            }
+            Some(asked) if counted == 0 && usable && local.since(asked.at) < SURELY_WAITS => {
+                let detail = format!("a reply from {from} came in time and did not count");
+                self.fail(Rule::Queries, host, now, detail);
+            }
+            _ if counted > 1 => {
+                self.fail(Rule::Queries, host, now, format!("one reply from {from} counted {counted} times"));
+            }
+            Some(_) | None => {}
+        }
+        asked.filter(|_| counted > 0)
+    }
+
+    /// A reply that nobody waits for may move no counter but those of what is dropped.
+    fn expect_no_change(
+        &mut self,
+        host: HostId,
+        now: Instant,
+        from: SocketAddr,
+        (before, after): (&Tallies, &Tallies),
+        reply: &[u8],
+    ) {
+        self.note(Rule::Duplicate);
+        let plain = |tallies: &Tallies| {
+            let mut plain = *tallies;
+            plain.dht.received = 0;
+            plain.dht.dropped_stray = 0;
+            plain.dht.dropped_flows = 0;
+            plain.dht.dropped_malformed = 0;
+            format!("{plain:?}")
+        };
+        if !reply.is_empty() {
+            self.fail(Rule::Duplicate, host, now, format!("it answers a reply from {from}"));
+        } else if plain(before) != plain(after) {
+            let detail = format!("a reply from {from} changed {before:?} to {after:?}");
+            self.fail(Rule::Duplicate, host, now, detail);
+        }
+    }
+
+    /// What a reply that counted says.
+    fn learn(&mut self, host: HostId, now: Instant, from: SocketAddr, asked: Asked, response: Response<'_>) {
+        let book = &mut self.books[host.index()];
+        book.verified.insert((from, response.id));
+        if let (true, Some(samples)) = (asked.sampled, response.samples) {
+            book.wait.insert(from, now + Duration::from_secs(u64::from(samples.interval_secs)));
+            samples.hashes().take(SAMPLES_TAKEN).for_each(|hash| book.hear(hash));
+        }
+    }
+
+    fn on_query(
+        &mut self,
+        host: HostId,
+        times: Times,
+        (from, query): (SocketAddr, &Query<'_>),
+        transaction: &[u8],
+        reply: &[u8],
+    ) {
+        if reply.is_empty() {
+            return;
+        }
+        let Ok(message) = krpc::decode(reply) else {
+            return self.fail(Rule::Queries, host, times.0, format!("what it answers {from} is no KRPC"));
+        };
+        if message.transaction != transaction {
+            let detail = format!("its answer to {from} has another transaction id");
+            return self.fail(Rule::Queries, host, times.0, detail);
+        }
+        match (query.method, message.body) {
+            (Method::AnnouncePeer { info_hash, token, .. }, body) => {
+                self.on_announce(host, times, (from, info_hash, token), matches!(body, Body::Response(_)));
+            }
+            (Method::GetPeers { info_hash, .. }, Body::Response(response)) => {
+                let book = &mut self.books[host.index()];
+                if book.passive {
+                    book.hear(info_hash);
+                }
+                if let Some(token) = response.token.and_then(|token| <[u8; 8]>::try_from(token).ok()) {
+                    let given = book.tokens.entry((from.ip(), info_hash)).or_default();
+                    given.retain(|(other, at)| *other != token && times.1.since(*at) <= TOKEN_AGE_MAX);
+                    given.push((token, times.1));
+                }
+                self.expect_verified(host, times.0, response);
+            }
+            (_, Body::Response(response)) => self.expect_verified(host, times.0, response),
+            _ => {}
+        }
+    }
+
+    fn on_announce(
+        &mut self,
+        host: HostId,
+        (now, local): Times,
+        (from, hash, token): (SocketAddr, crate::base::InfoHash, &[u8]),
+        accepted: bool,
+    ) {
+        self.note(Rule::Token);
+        let book = &mut self.books[host.index()];
+        let given = book.tokens.get(&(from.ip(), hash)).into_iter().flatten();
+        let age = given.filter(|(given, _)| given == token).map(|(_, at)| local.since(*at)).min();
+        if accepted && book.passive {
+            book.hear(hash);
+        }
+        if accepted && age.is_none_or(|age| age > TOKEN_AGE_MAX) {
+            let detail = format!("{from} announced {hash} with a token of age {age:?} and was believed");
+            self.fail(Rule::Token, host, now, detail);
+        } else if !accepted && age.is_some_and(|age| age < TOKEN_AGE_MIN) {
+            let detail = format!("{from} announced {hash} with a token of age {age:?} and was refused");
+            self.fail(Rule::Token, host, now, detail);
+        }
+    }
+
+    /// Every node of an answer has answered this host from there, under that id.
+    fn expect_verified(&mut self, host: HostId, now: Instant, response: Response<'_>) {
+        self.note(Rule::Unverified);
+        let book = &self.books[host.index()];
+        let stranger = response.nodes().find(|node| !book.verified.contains(&(node.addr, node.id)));
+        if let Some(node) = stranger {
+            self.fail(Rule::Unverified, host, now, format!("{} at {}", node.id, node.addr));
+        }
+    }
+
+    /// Addresses, rates and flows of a datagram that leaves.
+    fn check_limits(&mut self, host: HostId, now: Instant, to: SocketAddr, len: usize, direct: bool) {
+        let book = &mut self.books[host.index()];
+        let (rate, most) = (u64::from(book.rates.answers_per_address), u64::from(book.rates.answers_burst));
+        let answers =
+            direct.then(|| book.answers.entry(to.ip()).or_insert_with(|| Window::new(rate, most, now)));
+        let broken = if !Scope::may_contact(book.listen, to) {
+            Some((Rule::Address, format!("a datagram to {to}")))
+        } else if !book.packets.take(now, 1) {
+            Some((Rule::Rates, format!("more than {} packets a second", book.rates.packets_out)))
+        } else if !book.bytes.take(now, len as u64) {
+            Some((Rule::Rates, format!("more than {} bytes a second", book.rates.bytes_out)))
+        } else if answers.is_some_and(|window| !window.take(now, 1)) {
+            Some((Rule::Rates, format!("more than {rate} answers a second to {to}")))
+        } else if !book.router.see(now, FlowKey::Datagrams(to), false) {
+            Some((Rule::Flows, format!("{to} was contacted over the limit")))
+        } else {
+            None
+        };
+        let (limited, flows) =
+            (book.packets.is_limited() || book.bytes.is_limited(), book.router.is_limited());
+        self.note(Rule::Address);
+        self.checked[Rule::Rates as usize] += u64::from(limited);
+        self.checked[Rule::Flows as usize] += u64::from(flows);
+        if let Some((rule, detail)) = broken {
+            self.fail(rule, host, now, detail);
+        }
+    }
+
+    /// What was asked minus what ended is what is open, and nothing of that is too old.
+    pub(super) fn check_queries(&mut self, host: HostId, (now, local): Times, tallies: &Tallies) {
+        self.note(Rule::Queries);
+        let queries = &mut self.books[host.index()].queries;
+        queries.forget(local);
+        let ended = tallies.dht.replies + queries.errors + tallies.dht.timeouts;
+        let detail = if queries.sent.checked_sub(ended) != Some(tallies.queries as u64) {
+            format!("{} asked, {ended} ended, {} are said to be open", queries.sent, tallies.queries)
+        } else if tallies.queries > queries.open.len() {
+            format!("{} are open, of which only {} can be", tallies.queries, queries.open.len())
+        } else if tallies.dht.sent != queries.left || tallies.dht.received != queries.came {
+            let (sent, received) = (tallies.dht.sent, tallies.dht.received);
+            let (left, came) = (queries.left, queries.came);
+            format!("{left} datagrams left and {came} came, but it counts {sent} and {received}")
+        } else {
+            return;
+        };
+        self.fail(Rule::Queries, host, now, detail);
+    }
+}
+
+impl Queries {
+    /// Forgets what cannot wait any more.
+    fn forget(&mut self, local: Instant) {
+        while let Some((at, _)) = self.order.front()
+            && local.since(*at) > WAITS_MAX
+        {
+            if let Some((at, key)) = self.order.pop_front()
+                && self.open.get(&key).is_some_and(|asked| asked.at == at)
+            {
+                self.open.remove(&key);
+            }
+        }
+    }
+}
+
+/// A query waits at least so long for its reply.
+const SURELY_WAITS: Duration = Duration::from_millis(750);
+/// And at most so long, with a turn of lateness.
+const WAITS_MAX: Duration = Duration::from_millis(5_002);
+/// BEP 5: tokens up to ten minutes old are accepted, and secrets change every five; upkeep comes
+/// every two seconds.
+const TOKEN_AGE_MAX: Duration = Duration::from_secs(603);
+const TOKEN_AGE_MIN: Duration = Duration::from_secs(300);
+/// Of one answer.
+const SAMPLES_TAKEN: usize = 64;

@@ -1,0 +1,99 @@
+//! Fifty engines for ten virtual minutes, hundreds of times over, each time with other faults, under
+//! the eyes of an oracle. `DHT_HUNTER_SEEDS` says how many times.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::time::Duration;
+
+use dht_hunter::sim::{Faults, Rule, Scenario, run};
+
+const ENGINES: usize = 50;
+const TIME: Duration = Duration::from_secs(600);
+const SEEDS: u64 = 300;
+/// Seeds are dealt to so many tests, so that they run beside each other.
+const HANDS: u64 = 4;
+
+/// Plays the seeds of one hand; how often each rule had something to judge.
+fn play(hand: u64) {
+    let seeds = std::env::var("DHT_HUNTER_SEEDS").map_or(SEEDS, |seeds| seeds.parse().unwrap());
+    let mut checked = [0; Rule::ALL.len()];
+    for seed in (1..=seeds).filter(|seed| seed % HANDS == hand) {
+        let report = run(&Scenario::drawn(seed, ENGINES, TIME), false);
+        if let Some(failure) = report.failure {
+            panic!(
+                "seed {seed} ({}): {failure:?}; `dht-hunter simulate --seed {seed}` tells more",
+                report.scenario.faults
+            );
+        }
+        checked.iter_mut().zip(report.checked).for_each(|(all, here)| *all += here);
+    }
+    for (rule, checked) in Rule::ALL.into_iter().zip(checked) {
+        // Panics show themselves; few seeds are light enough for all to be alive.
+        let rare = rule == Rule::Panic || rule == Rule::Alive && seeds < SEEDS;
+        assert!(checked > 0 || rare || seeds < 2 * HANDS, "{} was never judged", rule.name());
+    }
+}
+
+#[test]
+fn seeds_of_the_first_hand() {
+    play(0);
+}
+
+#[test]
+fn seeds_of_the_second_hand() {
+    play(1);
+}
+
+#[test]
+fn seeds_of_the_third_hand() {
+    play(2);
+}
+
+#[test]
+fn seeds_of_the_fourth_hand() {
+    play(3);
+}
+
+#[test]
+fn without_faults_nearly_everybody_gets_everything() {
+    for seed in 1..=3 {
+        let report = run(&Scenario { faults: Faults::NONE, ..Scenario::drawn(seed, ENGINES, TIME) }, false);
+        assert_eq!(report.failure, None, "seed {seed}");
+        assert!(
+            report.stored * 100 >= report.wanted * 90,
+            "seed {seed}: {} of {}",
+            report.stored,
+            report.wanted
+        );
+    }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_run_byte_for_byte() {
+    for seed in [2, 16, 32] {
+        let again = || run(&Scenario::drawn(seed, 20, Duration::from_secs(300)), false);
+        let (one, other, told) = (again(), again(), run(&again().scenario, true));
+        assert_eq!(
+            (one.digest, one.steps, one.checked),
+            (other.digest, other.steps, other.checked),
+            "{seed}"
+        );
+        assert_eq!(one.digest, told.digest, "looking on changes nothing");
+        let next = run(&Scenario::drawn(seed + 1, 20, Duration::from_secs(300)), false);
+        assert_ne!(one.digest, next.digest);
+    }
+}
+
+#[test]
+fn another_process_plays_the_same_run() {
+    let digest = |environment: &str| {
+        let args = ["simulate", "--seed", "5", "--engines", "20", "--minutes", "3", "--json"];
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_dht-hunter"));
+        let output = command.args(args).env("NONSENSE", environment).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        let row: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        row["digest"].as_str().unwrap().to_owned()
+    };
+    let here = run(&Scenario::drawn(5, 20, Duration::from_secs(180)), false).digest;
+    let here: String = here.iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!((digest("a"), digest("bcd")), (here.clone(), here));
+}
