@@ -14,6 +14,7 @@ use dht_hunter::engine::io::{Command, Input, Output};
 use dht_hunter::model::{Recovered, StoreResult};
 use dht_hunter::wire::compact::NodeAddr;
 use dht_hunter::wire::krpc::{self, Body, Method, Query, Reply, Want};
+use dht_hunter::wire::peer::Handshake;
 
 /// An engine, and a network of [`NODES`] that answers what it asks.
 struct Bench {
@@ -224,5 +225,30 @@ fn new_hashes_cost_their_place_in_the_queue_and_no_more() {
     assert!(allocated * 2 < hashes, "{allocated} allocations for {hashes} new hashes");
 }
 
+#[test]
+fn a_parked_link_takes_less_than_a_kibibyte() {
+    let mut bench = Bench::new();
+    let hash = bench.engine.share(b"d4:name1:xe".as_slice().into());
+    let hello = Handshake::new(hash, [1; 20]).encode();
+    let now = bench.now;
+    let open = |bench: &mut Bench, count: usize| {
+        for index in 0..count {
+            let remote = SocketAddr::from(([127, 2, (index >> 8) as u8, index as u8], 7_000));
+            let link = bench.engine.admit(now, remote).unwrap();
+            let unix = bench.unix();
+            bench.engine.handle(now, unix, Input::Received(link, &hello), &mut []);
+            while let Output::Write(link) = bench.engine.poll(now, unix, &mut [0; 2_048]) {
+                let queued = bench.engine.send_queue(link).unwrap().len();
+                bench.engine.wrote(now, link, queued);
+            }
+        }
+    };
+    let counted = measure(|| open(&mut bench, LINKS));
+    let each = counted.bytes_current / LINKS as i64;
+    assert!((200..900).contains(&each), "{each} bytes, and some 40 in the reactor");
+    bench.engine.check_invariants();
+}
+
+const LINKS: usize = 10_000;
 const NODES: usize = 400;
 const HASHES: usize = 2_000;

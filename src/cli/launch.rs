@@ -80,6 +80,7 @@ pub fn engine_config(settings: &RunSettings, filter: Filter) -> Config {
     Config {
         sweep: settings.sweep,
         passive: settings.passive,
+        keep_info: settings.keep_info,
         metadata_max: settings.metadata_bytes_max,
         ports_below_1024: settings.low_ports,
         filter,

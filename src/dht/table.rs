@@ -393,17 +393,23 @@ impl Table {
         let prefix = target.prefix64();
         for index in near.chain(far) {
             let nodes = &self.buckets[index].nodes;
+            let whole = |at: usize| target.distance(nodes[at].node.id);
             let mut sorted = [(0, 0); K];
             let mut count = 0;
-            for (at, entry) in nodes.iter().enumerate() {
-                if entry.state(now) == state {
-                    sorted[count] = (prefix ^ entry.node.id.prefix64(), at);
-                    count += 1;
+            for (at, entry) in nodes.iter().enumerate().filter(|(_, entry)| entry.state(now) == state) {
+                let distance = prefix ^ entry.node.id.prefix64();
+                let mut place = count;
+                // Two that share 64 bits of distance hardly exist, but may be made.
+                while place > 0
+                    && (distance < sorted[place - 1].0
+                        || distance == sorted[place - 1].0 && whole(at) < whole(sorted[place - 1].1))
+                {
+                    sorted[place] = sorted[place - 1];
+                    place -= 1;
                 }
+                sorted[place] = (distance, at);
+                count += 1;
             }
-            let whole = |at: usize| target.distance(nodes[at].node.id);
-            // Two that share 64 bits of distance hardly exist, but may be made.
-            sorted[..count].sort_unstable_by(|a, b| a.0.cmp(&b.0).then_with(|| whole(a.1).cmp(&whole(b.1))));
             for (slot, (_, at)) in out[filled..].iter_mut().zip(&sorted[..count]) {
                 *slot = nodes[*at].node;
                 filled += 1;

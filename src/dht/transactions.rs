@@ -22,6 +22,8 @@ pub(super) struct Transactions {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Query {
     tag: u16,
+    /// When it times out. Tells it from an earlier query that had the same slot and, by chance, tag.
+    deadline: Instant,
     pub(super) socket: SocketId,
     pub(super) to: SocketAddr,
     /// The id that the node is expected to have, if it is known for sure.
@@ -80,8 +82,10 @@ impl Transactions {
             }
         };
         let tag = rng.u32() as u16;
-        self.slots[usize::from(slot)] = Some(Query { tag, socket, to, id, target, sent: now, purpose });
-        self.order.push_back((now + self.timeout(), slot, tag));
+        let deadline = now + self.timeout();
+        let query = Query { tag, deadline, socket, to, id, target, sent: now, purpose };
+        self.slots[usize::from(slot)] = Some(query);
+        self.order.push_back((deadline, slot, tag));
         let ([a, b], [c, d]) = (slot.to_be_bytes(), tag.to_be_bytes());
         Some([a, b, c, d])
     }
@@ -115,7 +119,8 @@ impl Transactions {
     pub(super) fn expire(&mut self, now: Instant) -> Option<Query> {
         while let Some(&(deadline, slot, tag)) = self.order.front() {
             let place = &mut self.slots[usize::from(slot)];
-            if place.as_ref().is_none_or(|query| query.tag != tag) {
+            let same = |query: &Query| query.tag == tag && query.deadline == deadline;
+            if !place.as_ref().is_some_and(same) {
                 self.order.pop_front();
                 continue;
             }
@@ -203,6 +208,18 @@ mod tests {
         assert_eq!(open.expire(late).unwrap().purpose, Purpose::Ping(7));
         assert!(open.expire(late).is_none());
         assert!(open.close(late, SocketId(0), addr(1), &t).is_none());
+    }
+
+    #[test]
+    fn a_query_is_not_ended_by_the_time_of_one_that_had_its_name_before() {
+        let mut open = Transactions::new();
+        let t = open.open(Instant(0), &mut Rng::seeded(1), query(Purpose::Check)).unwrap();
+        let early = open.next_deadline().unwrap();
+        assert!(open.close(Instant(1), SocketId(0), addr(1), &t).is_some());
+        let again = open.open(Instant(2), &mut Rng::seeded(1), query(Purpose::Check)).unwrap();
+        assert_eq!(t, again, "one in 65,536 times");
+        assert!(open.expire(early).is_none());
+        assert!(open.close(early, SocketId(0), addr(1), &again).is_some());
     }
 
     #[test]

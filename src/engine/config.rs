@@ -19,6 +19,9 @@ pub struct Config {
     pub passive: bool,
     /// Fetch metadata of what is found.
     pub fetch: bool,
+    /// Hand raw info dictionaries to the archive too. Without, they are let go as soon as they
+    /// are read, which halves what waits for the archive.
+    pub keep_info: bool,
     /// The largest info dictionary that is fetched, in bytes.
     pub metadata_max: u64,
     /// Bytes that all fetches together may hold.
@@ -102,6 +105,7 @@ impl Config {
             sweep: true,
             passive: true,
             fetch: true,
+            keep_info: true,
             metadata_max: METADATA_MAX,
             metadata_in_flight: METADATA_IN_FLIGHT,
             pending_max: PENDING_MAX,

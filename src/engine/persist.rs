@@ -234,13 +234,14 @@ impl Persist {
     }
 }
 
-/// Two full batches of the writer: one being written while the next is gathered.
-const TORRENT_CREDITS: usize = 4_000;
-/// Bytes of torrents before no more are fetched: 4,000 ordinary ones are 48 MB, one of the largest
-/// is 16 MiB, and those that are being fetched come on top.
+/// Two full batches of the writer (`--commit-rows` is 1,000): one being written while the next is
+/// gathered.
+const TORRENT_CREDITS: usize = 2_000;
+/// Bytes of torrents before no more are fetched: 2,000 ordinary ones are 24 MB with their raw
+/// dictionaries, one of the largest is 16 MiB, and those that are being fetched come on top.
 const BYTES_CREDIT: usize = 128 << 20;
 /// Operations of all kinds that the archive has not acknowledged, before new work stops.
-const WAITING_MAX: usize = 3 * TORRENT_CREDITS;
+const WAITING_MAX: usize = 6 * TORRENT_CREDITS;
 /// Rows of bookkeeping in one operation.
 const BATCH: usize = 1_000;
 

@@ -141,6 +141,9 @@ enum Inside {
 
 #[derive(Debug)]
 struct Assembly {
+    /// What the peer says the dictionary has, in bytes.
+    size: usize,
+    /// Empty until the first piece comes, for many never do.
     buffer: Vec<u8>,
     /// The peer's id for `ut_metadata`.
     id: u8,
@@ -390,7 +393,8 @@ impl Fetch {
         let share = self.budget.reserve(size as u64).ok_or(Why::NoRoom)?;
         let slowest = Duration::from_secs(size as u64 / RATE_MIN);
         let assembly = Assembly {
-            buffer: vec![0; size],
+            size,
+            buffer: Vec::new(),
             id,
             seen: [0; PIECES_MAX / 64],
             asked: 0,
@@ -455,6 +459,9 @@ impl Fetch {
             return Err(Why::Protocol(peer::Error::OutOfBounds));
         };
         let taken = left.min(data.len());
+        if assembly.buffer.is_empty() {
+            assembly.buffer = vec![0; assembly.size];
+        }
         assembly.buffer[at..at + taken].copy_from_slice(&data[..taken]);
         if taken < left {
             self.inside = Inside::Piece { piece, at: at + taken, left: left - taken };
@@ -487,13 +494,13 @@ impl Fetch {
 
 impl Assembly {
     fn pieces(&self) -> usize {
-        self.buffer.len().div_ceil(PIECE)
+        self.size.div_ceil(PIECE)
     }
 
     /// Where the payload of this piece belongs, if it was asked for, is new, and has exactly the
     /// length that its place has.
     fn begin(&mut self, piece: usize, total_size: i64, len: usize) -> Option<usize> {
-        let size = self.buffer.len();
+        let size = self.size;
         if total_size != size as i64 || piece >= self.asked {
             return None;
         }

@@ -601,6 +601,9 @@ impl<'a> Writer<'a> {
         if number < 10 {
             return self.raw(&[b'0' + number as u8]);
         }
+        if number < 100 {
+            return self.raw(&[b'0' + (number / 10) as u8, b'0' + (number % 10) as u8]);
+        }
         let mut digits = [0; 20];
         let mut first = digits.len();
         loop {

@@ -3,6 +3,8 @@
 
 use std::net::SocketAddr;
 
+use bytes::Bytes;
+
 use crate::base::{InfoHash, Instant, Scope};
 use crate::engine::io::{Event as Live, Job, LinkId, Output, Worked};
 use crate::engine::links::{Link, Machine};
@@ -134,7 +136,7 @@ impl Engine {
         }
     }
 
-    fn keep(&mut self, asked: InfoHash, torrent: Box<Torrent>, rule: Option<String>) {
+    fn keep(&mut self, asked: InfoHash, mut torrent: Box<Torrent>, rule: Option<String>) {
         let merges = self.recognise(asked, &torrent);
         if let Some(rule) = rule {
             self.stats.filtered += 1;
@@ -147,6 +149,9 @@ impl Engine {
         if !merges {
             self.outbox.push_back(Output::Event(Live::Torrent(torrent.infohash)));
             self.refresh.add(torrent.infohash, self.now);
+        }
+        if !self.config.keep_info {
+            torrent.raw = Bytes::new();
         }
         self.persist.torrent(torrent, merges);
     }

@@ -95,10 +95,10 @@ impl Oracle {
         engine: &Engine,
     ) {
         let after = engine.tallies();
-        let refused = after.dht.dropped_flows > before.dht.dropped_flows
-            || after.dht.dropped_malformed > before.dht.dropped_malformed;
         let book = &mut self.books[host.index()];
-        if !refused && Scope::may_contact(book.listen, from) && book.router.is_limited() {
+        let refused =
+            after.dht.dropped_flows > before.dht.dropped_flows || !Scope::may_contact(book.listen, from);
+        if !refused && book.router.is_limited() {
             let fits = book.router.see(times.0, FlowKey::Datagrams(from), true);
             self.note(Rule::Flows);
             if !fits {

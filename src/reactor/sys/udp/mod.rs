@@ -68,6 +68,10 @@ pub fn bind_on(interface: Option<&str>, addr: SocketAddr, options: UdpOptions) -
     interface.map_or(Ok(()), |name| super::interface::bind(&socket, name))?;
     socket.set_nonblocking(true)?;
     size_buffers(&socket, options.buffer_bytes);
+    #[cfg(all(target_os = "linux", not(portable)))]
+    if addr.is_ipv4() {
+        mmsg::send_whole(&socket);
+    }
     #[cfg(unix)]
     if options.pktinfo {
         pktinfo::enable(&socket, addr.is_ipv6())?;
