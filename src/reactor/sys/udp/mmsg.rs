@@ -10,6 +10,7 @@ use mio::net::UdpSocket;
 use socket2::Socket;
 
 use super::super::set_option;
+use super::pktinfo::Control;
 use super::{BATCH_MAX, DATAGRAM_MAX, Outgoing, Received};
 
 /// Buffers for a batch, and what is known of the datagrams in them.
@@ -58,10 +59,10 @@ impl Recv {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(0),
             Err(error) => return Err(error),
         };
-        for (header, name) in headers[..arrived].iter().zip(&names) {
+        for ((header, name), control) in headers[..arrived].iter().zip(&names).zip(&controls) {
             self.arrived.push(Arrived {
                 remote: address_of(name, header.msg_hdr.msg_namelen),
-                local: local_of(&header.msg_hdr),
+                local: control.local(header.msg_hdr.msg_controllen as _),
                 len: (header.msg_len as usize).min(DATAGRAM_MAX),
                 truncated: header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0,
             });
@@ -115,51 +116,6 @@ pub(super) fn force_buffers(socket: &Socket, bytes: usize) -> bool {
 pub(super) fn send_whole(socket: &Socket) {
     // Refused, it costs speed only.
     let _ = set_option(socket, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_PROBE);
-}
-
-/// Room for one control message with a local address, aligned as the kernel wants it.
-#[derive(Clone, Copy)]
-#[repr(C, align(8))]
-struct Control([u8; CONTROL_BYTES]);
-
-impl Control {
-    const EMPTY: Self = Self([0; CONTROL_BYTES]);
-
-    /// Writes the control message that sends from `local`; its length.
-    fn write_local(&mut self, local: IpAddr) -> usize {
-        match local {
-            IpAddr::V4(ip) => {
-                let info = libc::in_pktinfo {
-                    ipi_ifindex: 0,
-                    ipi_spec_dst: libc::in_addr { s_addr: u32::from_ne_bytes(ip.octets()) },
-                    ipi_addr: libc::in_addr { s_addr: 0 },
-                };
-                self.write(libc::IPPROTO_IP, libc::IP_PKTINFO, info)
-            }
-            IpAddr::V6(ip) => {
-                let address = libc::in6_addr { s6_addr: ip.octets() };
-                let info = libc::in6_pktinfo { ipi6_addr: address, ipi6_ifindex: 0 };
-                self.write(libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, info)
-            }
-        }
-    }
-
-    fn write<T: Copy>(&mut self, level: libc::c_int, kind: libc::c_int, info: T) -> usize {
-        const { assert!(CMSG_DATA_AT + size_of::<T>() <= CONTROL_BYTES) };
-        let mut header = EMPTY_CONTROL_HEADER;
-        header.cmsg_len = (CMSG_DATA_AT + size_of::<T>()) as _;
-        header.cmsg_level = level;
-        header.cmsg_type = kind;
-        let start: *mut u8 = (&raw mut self.0).cast();
-        // SAFETY: both writes lie within the array, as the assertion above shows, and the array is
-        // aligned to 8, which is at least what `cmsghdr` needs; the second is unaligned anyway.
-        unsafe {
-            start.cast::<libc::cmsghdr>().write(header);
-            start.add(CMSG_DATA_AT).cast::<T>().write_unaligned(info);
-        }
-        // CMSG_SPACE: the data padded to whole words.
-        CMSG_DATA_AT + size_of::<T>().next_multiple_of(size_of::<usize>())
-    }
 }
 
 fn recvmmsg(socket: &UdpSocket, headers: &mut [libc::mmsghdr]) -> io::Result<usize> {
@@ -233,42 +189,8 @@ fn write_name(name: &mut libc::sockaddr_in6, remote: SocketAddr) -> libc::sockle
     }
 }
 
-/// The local address among the control messages of a received datagram.
-fn local_of(header: &libc::msghdr) -> Option<IpAddr> {
-    const V4_LEN: usize = CMSG_DATA_AT + size_of::<libc::in_pktinfo>();
-    const V6_LEN: usize = CMSG_DATA_AT + size_of::<libc::in6_pktinfo>();
-    if header.msg_controllen == 0 {
-        return None;
-    }
-    // SAFETY: the kernel filled the control buffer, which the caller holds alive, and set its
-    // length; the macros stay within it, and what is read is checked for its type and length.
-    unsafe {
-        let mut message = libc::CMSG_FIRSTHDR(header);
-        while let Some(head) = message.as_ref() {
-            let (kind, data) = ((head.cmsg_level, head.cmsg_type), libc::CMSG_DATA(message));
-            if kind == (libc::IPPROTO_IP, libc::IP_PKTINFO) && head.cmsg_len >= V4_LEN as _ {
-                let info = data.cast::<libc::in_pktinfo>().read_unaligned();
-                return Some(Ipv4Addr::from(info.ipi_spec_dst.s_addr.to_ne_bytes()).into());
-            }
-            if kind == (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) && head.cmsg_len >= V6_LEN as _ {
-                let info = data.cast::<libc::in6_pktinfo>().read_unaligned();
-                return Some(Ipv6Addr::from(info.ipi6_addr.s6_addr).into());
-            }
-            message = libc::CMSG_NXTHDR(header, message);
-        }
-    }
-    None
-}
-
-/// Where the data of a control message begins: after its header, on a whole word.
-const CMSG_DATA_AT: usize = size_of::<libc::cmsghdr>().next_multiple_of(size_of::<usize>());
-/// `CMSG_SPACE` of the longer of the two, `in6_pktinfo`: 16 + 20, in whole words 40; with slack.
-const CONTROL_BYTES: usize = 64;
-
 const EMPTY_IOVEC: libc::iovec = libc::iovec { iov_base: ptr::null_mut(), iov_len: 0 };
 // SAFETY: null pointers and zero lengths are what an unused header holds.
 const EMPTY_HEADER: libc::mmsghdr = unsafe { zeroed() };
-// SAFETY: a plain structure of numbers.
-const EMPTY_CONTROL_HEADER: libc::cmsghdr = unsafe { zeroed() };
 // SAFETY: a plain structure of numbers.
 const EMPTY_NAME: libc::sockaddr_in6 = unsafe { zeroed() };

@@ -1,5 +1,5 @@
-//! One datagram for one system call, with the local address in a control message: `IP_PKTINFO`
-//! (Linux, Android, Apple) and RFC 3542 `IPV6_PKTINFO` (every Unix).
+//! The local address of a datagram in a control message: `IP_PKTINFO` (Linux, Android, Apple) and
+//! RFC 3542 `IPV6_PKTINFO` (every Unix); and with it one datagram for one system call.
 
 use std::io::{self, IoSlice};
 use std::mem::{MaybeUninit, size_of};
@@ -16,28 +16,24 @@ pub(super) fn recv(
 ) -> io::Result<(usize, SocketAddr, Option<IpAddr>)> {
     // Its length has room for either family, and the kernel writes its own family into it.
     let mut name = SockAddr::from(SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)));
-    let mut control = Control([MaybeUninit::uninit(); CONTROL_BYTES]);
-    // SAFETY: the same bytes with a weaker promise; a system call writes nothing uninitialised.
-    let bytes = unsafe { &mut *(ptr::from_mut(buffer) as *mut [MaybeUninit<u8>]) };
-    let mut buffers = [MaybeUninitSlice::new(bytes)];
-    let mut header =
-        MsgHdrMut::new().with_addr(&mut name).with_buffers(&mut buffers).with_control(&mut control.0);
+    let mut control = Control::EMPTY;
+    let mut buffers = [MaybeUninitSlice::new(to_be_filled(buffer))];
+    let mut header = MsgHdrMut::new()
+        .with_addr(&mut name)
+        .with_buffers(&mut buffers)
+        .with_control(to_be_filled(&mut control.0));
     let len = socket.recvmsg(&mut header, libc::MSG_DONTWAIT)?;
-    let filled = header.control_len().min(CONTROL_BYTES);
-    // SAFETY: the kernel wrote so many bytes of the control buffer.
-    let local = local_of(unsafe { &*(ptr::from_ref(&control.0[..filled]) as *const [u8]) });
+    let filled = header.control_len();
     let nobody = SocketAddr::from(([0; 4], 0));
-    Ok((len, name.as_socket().unwrap_or(nobody), local))
+    Ok((len, name.as_socket().unwrap_or(nobody), control.local(filled)))
 }
 
 /// Sends `data` to `remote`, from `local`.
 pub(super) fn send(socket: SockRef<'_>, data: &[u8], remote: SocketAddr, local: IpAddr) -> io::Result<()> {
-    let mut control = Control([MaybeUninit::new(0); CONTROL_BYTES]);
+    let mut control = Control::EMPTY;
     let len = control.write_local(local);
-    // SAFETY: it was made of zeroes, and only written to since.
-    let control = unsafe { &*(ptr::from_ref(&control.0[..len]) as *const [u8]) };
     let (name, buffers) = (SockAddr::from(remote), [IoSlice::new(data)]);
-    let header = MsgHdr::new().with_addr(&name).with_buffers(&buffers).with_control(control);
+    let header = MsgHdr::new().with_addr(&name).with_buffers(&buffers).with_control(&control.0[..len]);
     socket.sendmsg(&header, libc::MSG_DONTWAIT).map(|_| ())
 }
 
@@ -50,12 +46,21 @@ pub(super) fn enable(socket: &Socket, v6: bool) -> io::Result<()> {
 }
 
 /// Room for the control message of either family, aligned as the kernel wants it.
+#[derive(Clone, Copy)]
 #[repr(C, align(8))]
-struct Control([MaybeUninit<u8>; CONTROL_BYTES]);
+pub(super) struct Control([u8; CONTROL_BYTES]);
 
 impl Control {
+    /// Nothing but zeroes.
+    pub(super) const EMPTY: Self = Self([0; CONTROL_BYTES]);
+
+    /// The local address in the first `filled` bytes, which a system call has written.
+    pub(super) fn local(&self, filled: usize) -> Option<IpAddr> {
+        local_of(&self.0[..filled.min(CONTROL_BYTES)])
+    }
+
     /// Writes the message that sends from `local`; its length, 0 where the system knows none.
-    fn write_local(&mut self, local: IpAddr) -> usize {
+    pub(super) fn write_local(&mut self, local: IpAddr) -> usize {
         match local {
             IpAddr::V4(ip) => v4::write(self, ip),
             IpAddr::V6(ip) => {
@@ -73,7 +78,7 @@ impl Control {
         header.cmsg_len = (DATA_AT + size_of::<T>()) as _;
         header.cmsg_level = level;
         header.cmsg_type = kind;
-        let start: *mut u8 = self.0.as_mut_ptr().cast();
+        let start = self.0.as_mut_ptr();
         // SAFETY: both writes lie within the array, as the assertion above shows.
         unsafe {
             start.cast::<libc::cmsghdr>().write_unaligned(header);
@@ -81,6 +86,12 @@ impl Control {
         }
         DATA_AT + size_of::<T>().next_multiple_of(WORD)
     }
+}
+
+/// The same bytes with a weaker promise, as system calls take them.
+fn to_be_filled(bytes: &mut [u8]) -> &mut [MaybeUninit<u8>] {
+    // SAFETY: the layout is the same, and a system call writes nothing uninitialised.
+    unsafe { &mut *(ptr::from_mut(bytes) as *mut [MaybeUninit<u8>]) }
 }
 
 /// The local address among received control messages.
@@ -178,16 +189,11 @@ mod tests {
     fn a_local_address_is_found_behind_other_messages_and_never_past_the_end() {
         for ip in ["127.3.2.1", "::1"] {
             let ip: IpAddr = ip.parse().unwrap();
-            let mut control = Control([MaybeUninit::new(0); CONTROL_BYTES]);
-            let len = control.write_local(ip);
-            // SAFETY: it was made of zeroes.
-            let own = unsafe { control.0.map(|byte| byte.assume_init()) };
-            assert_eq!(local_of(&own[..len]), Some(ip));
-            let mut other = Control([MaybeUninit::new(0); CONTROL_BYTES]);
+            let (mut own, mut other) = (Control::EMPTY, Control::EMPTY);
+            let len = own.write_local(ip);
+            assert_eq!((own.local(len), own.local(0)), (Some(ip), None));
             let other_len = other.write(libc::SOL_SOCKET, 99, 7_u32);
-            // SAFETY: it was made of zeroes.
-            let other = unsafe { other.0.map(|byte| byte.assume_init()) };
-            let both = [&other[..other_len], &own[..len]].concat();
+            let both = [&other.0[..other_len], &own.0[..len]].concat();
             assert_eq!(local_of(&both), Some(ip));
             for cut in 0..other_len + DATA_AT {
                 assert_eq!(local_of(&both[..cut]), None);
