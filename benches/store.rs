@@ -1,128 +1,241 @@
-//! What keeping a torrent costs: CPU of all threads and bytes on disk, beside magnetico's schema.
+//! What keeping a torrent costs: bytes on disk beside magnetico's schema with the same torrents,
+//! torrents a second with and without the search index, and how long a search takes.
 //!
-//! `cargo bench --bench store -- [torrents]`
+//! `cargo bench --bench store -- [TORRENTS] [--single] [--no-magnetico] [--no-plain] [--keep FOLDER]`
+//!
+//! Torrents are mixed, 15 files on average; `--single`: one file each. With `--keep` the archive is
+//! left in the folder, and taken as it is the next time. The last line is for programs.
 #![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a bench prints what it measured")]
 
-use std::path::Path;
-use std::time::Instant;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use dht_hunter::base::{Id, Rng, UnixTime, hash};
 use dht_hunter::model::{FileList, StoreOp, StoreResult, Torrent, TorrentFlags};
 use dht_hunter::store::{Archive, Query, Sort, Store, StoreConfig};
+use serde_json::{Value, json};
 
 fn main() {
-    let count = std::env::args().skip(1).find_map(|arg| arg.parse().ok()).unwrap_or(100_000);
-    for (what, files) in [("one file", 1), ("mixed, 16 files on average", 0)] {
-        let dir = tempfile::tempdir().unwrap();
-        let db = dir.path().join("a.db");
-        let mut rng = Rng::seeded(1);
-        let torrents: Vec<Torrent> = (0..count).map(|number| torrent(&mut rng, number, files)).collect();
-        println!("{count} torrents, {what}");
-        let theirs = magnetico(&dir.path().join("m.db"), &torrents);
-        let ours = ours(&db, torrents);
-        println!(
-            "  bytes a torrent: {} here, {} in magnetico's schema: {:.2}",
-            ours / count,
-            theirs / count,
-            ours as f64 / theirs as f64
-        );
-        search(&db);
-        if let Ok(keep) = std::env::var("KEEP") {
-            std::fs::rename(dir.path(), format!("{keep}-{files}")).unwrap();
+    let options = Options::parse();
+    let folder = tempfile::tempdir().unwrap();
+    let place = options.keep.clone().unwrap_or_else(|| folder.path().to_owned());
+    std::fs::create_dir_all(&place).unwrap();
+    let db = place.join("a.db");
+    let what = if options.single { "one file each" } else { "mixed" };
+    println!("{} torrents, {what}, of words by Zipf's law", options.count);
+    let mut line =
+        json!({"bench": "store", "torrents": options.count, "files": what, "versions": versions()});
+    if !db.exists() {
+        let spent = ours(&db, &options, true);
+        spent.print("with the search index");
+        line["inserts_per_s"] = spent.per_second().into();
+        line["insert_cpu_us"] = spent.cpu_us_each().into();
+    }
+    if options.plain {
+        let spent = ours(&folder.path().join("plain.db"), &options, false);
+        spent.print("without it");
+        line["inserts_per_s_without_index"] = spent.per_second().into();
+        line["insert_cpu_us_without_index"] = spent.cpu_us_each().into();
+    }
+    let (database, index) = sizes(&db);
+    println!("  database {} and index {} bytes a torrent", database / options.count, index / options.count);
+    line["database_bytes"] = database.into();
+    line["index_bytes"] = index.into();
+    if options.magnetico {
+        let theirs = magnetico(&folder.path().join("m.db"), &options);
+        let ratio = (database + index) as f64 / theirs as f64;
+        println!("  {} in magnetico's schema: {ratio:.3} of it here", theirs / options.count);
+        line["magnetico_bytes"] = theirs.into();
+        line["bytes_ratio"] = ratio.into();
+    }
+    line["search"] = search(&db);
+    println!("{line}");
+}
+
+struct Options {
+    count: u64,
+    single: bool,
+    magnetico: bool,
+    plain: bool,
+    keep: Option<PathBuf>,
+}
+
+impl Options {
+    fn parse() -> Self {
+        let arguments: Vec<String> = std::env::args().skip(1).collect();
+        let has = |flag: &str| arguments.iter().any(|argument| argument == flag);
+        let keep = arguments.iter().position(|argument| argument == "--keep");
+        Self {
+            count: arguments.iter().find_map(|argument| argument.parse().ok()).unwrap_or(100_000),
+            single: has("--single"),
+            magnetico: !has("--no-magnetico"),
+            plain: !has("--no-plain"),
+            keep: keep.and_then(|at| arguments.get(at + 1)).map(PathBuf::from),
+        }
+    }
+
+    /// The torrents, some at a time: ten million at once would not fit into memory.
+    fn torrents(&self) -> impl Iterator<Item = Vec<Torrent>> + '_ {
+        let starts = (0..self.count).step_by(CHUNK as usize);
+        starts.map(|start| {
+            (start..self.count.min(start + CHUNK)).map(|number| torrent(number, self.single)).collect()
+        })
+    }
+}
+
+fn versions() -> Value {
+    #[cfg(feature = "search")]
+    let tantivy = tantivy::version_string();
+    #[cfg(not(feature = "search"))]
+    let tantivy = "none";
+    json!({"dht-hunter": env!("CARGO_PKG_VERSION"), "sqlite": rusqlite::version(), "tantivy": tantivy,
+        "magnetico's schema": "3"})
+}
+
+/// What storing took, making up the torrents not included.
+struct Spent {
+    count: u64,
+    time: Duration,
+    cpu_us: u64,
+}
+
+impl Spent {
+    fn per_second(&self) -> u64 {
+        (self.count as f64 / self.time.as_secs_f64()) as u64
+    }
+
+    fn cpu_us_each(&self) -> f64 {
+        self.cpu_us as f64 / self.count as f64
+    }
+
+    fn print(&self, how: &str) {
+        println!("  {how}: {} torrents a second, {:.1} us CPU each", self.per_second(), self.cpu_us_each());
+    }
+}
+
+fn ours(db: &Path, options: &Options, search: bool) -> Spent {
+    let config = StoreConfig { db: db.to_owned(), search, ..StoreConfig::default() };
+    let (mut store, _) = Store::open(config, || {}).unwrap();
+    let before = others_cpu_us();
+    let mut time = Duration::ZERO;
+    for torrents in options.torrents() {
+        let began = Instant::now();
+        let mut open = torrents.len() as u64;
+        for torrent in torrents {
+            submit(&mut store, StoreOp::Torrent(Box::new(torrent)), &mut open);
+        }
+        while open > 0 {
+            listen(&mut store, &mut open);
+        }
+        time += began.elapsed();
+    }
+    let began = Instant::now();
+    store.close();
+    time += began.elapsed();
+    Spent { count: options.count, time, cpu_us: others_cpu_us() - before }
+}
+
+fn submit(store: &mut Store, op: StoreOp, open: &mut u64) {
+    let mut op = Some(op);
+    while let Some(again) = op.take() {
+        op = store.submit(again).err();
+        if op.is_some() {
+            listen(store, open);
         }
     }
 }
 
-fn ours(db: &Path, torrents: Vec<Torrent>) -> u64 {
-    let config = StoreConfig { db: db.to_owned(), ..StoreConfig::default() };
-    let (mut store, _) = Store::open(config, || {}).unwrap();
-    let count = torrents.len();
-    let (before, began) = (cpu_us(), Instant::now());
-    for torrent in torrents {
-        let mut op = Some(StoreOp::Torrent(Box::new(torrent)));
-        while let Some(again) = op.take() {
-            op = store.submit(again).err();
-            while store.poll().is_some() {}
-            if op.is_some() {
-                std::thread::sleep(std::time::Duration::from_millis(1));
+fn listen(store: &mut Store, open: &mut u64) {
+    match store.poll() {
+        Some(StoreResult::Committed(count)) => *open -= u64::from(count),
+        Some(other) => panic!("{other:?}"),
+        None => std::thread::sleep(Duration::from_micros(500)),
+    }
+}
+
+fn sizes(db: &Path) -> (u64, u64) {
+    let index = std::fs::read_dir(db.with_extension("db.index")).unwrap();
+    let index = index.map(|entry| entry.unwrap().metadata().unwrap().len()).sum();
+    (std::fs::metadata(db).unwrap().len(), index)
+}
+
+/// Every pair of the commonest words, in every order, each with the count of its hits.
+fn search(db: &Path) -> Value {
+    let archive = Archive::open_read_only(db).unwrap();
+    let words: Vec<String> =
+        (0..COMMON_WORDS).map(word).chain(TAGS[..COMMON_TAGS].iter().map(|tag| tag.to_lowercase())).collect();
+    let pairs: Vec<String> = (0..words.len())
+        .flat_map(|a| (0..a).map(move |b| (a, b)))
+        .map(|(a, b)| format!("{} {}", words[a], words[b]))
+        .collect();
+    let mut line = json!({});
+    for (name, sort) in
+        [("relevance", Sort::Relevance), ("seeders", Sort::Seeders), ("age", Sort::New), ("size", Sort::Size)]
+    {
+        let (mut times, mut hits) = (Vec::new(), 0);
+        // The first round fills the caches.
+        for round in 0..=SEARCH_ROUNDS {
+            for words in &pairs {
+                let query = Query { words: words.clone(), sort, limit: 20, ..Query::default() };
+                let began = Instant::now();
+                let found = archive.search(&query).unwrap();
+                if round > 0 {
+                    times.push(began.elapsed());
+                    hits += found.total;
+                }
             }
         }
-    }
-    store.submit(StoreOp::Shutdown).unwrap();
-    while store.poll() != Some(StoreResult::Closed) {
-        std::thread::sleep(std::time::Duration::from_millis(1));
-    }
-    store.close();
-    println!(
-        "  {:.1} us CPU and {:.1} us time a torrent",
-        (cpu_us() - before) as f64 / count as f64,
-        began.elapsed().as_micros() as f64 / count as f64
-    );
-    let index = std::fs::read_dir(db.with_extension("db.index")).unwrap();
-    let index: u64 = index.map(|entry| entry.unwrap().metadata().unwrap().len()).sum();
-    let database = std::fs::metadata(db).unwrap().len();
-    println!("  database {} and index {} bytes a torrent", database / count as u64, index / count as u64);
-    database + index
-}
-
-fn search(db: &Path) {
-    let archive = Archive::open_read_only(db).unwrap();
-    for (words, sort) in [
-        ("bluray web", Sort::Relevance),
-        ("bluray web", Sort::Seeders),
-        ("bluray dts", Sort::Size),
-        ("bluray dts", Sort::New),
-    ] {
-        let began = Instant::now();
-        let query = Query { words: words.to_owned(), sort, limit: 20, ..Query::default() };
-        let found = archive.search(&query).unwrap();
+        times.sort_unstable();
+        let ms = |part: f64| times[((times.len() - 1) as f64 * part) as usize].as_secs_f64() * 1_000.0;
         println!(
-            "  {words:?} by {sort:?}: {} hits in {} us, opening included",
-            found.total,
-            began.elapsed().as_micros()
+            "  two common words by {name}: {:.2} ms at the median, {:.2} at the 99th percentile, {} hits on average",
+            ms(0.5),
+            ms(0.99),
+            hits / times.len() as u64
         );
+        line[name] = json!({"p50_ms": ms(0.5), "p99_ms": ms(0.99), "hits": hits / times.len() as u64});
     }
+    line
 }
 
-/// The same torrents as magnetico keeps them.
-fn magnetico(db: &Path, torrents: &[Torrent]) -> u64 {
+/// The same torrents as magnetico keeps them; the bytes.
+fn magnetico(db: &Path, options: &Options) -> u64 {
     let mut conn = rusqlite::Connection::open(db).unwrap();
     conn.execute_batch(MAGNETICO).unwrap();
-    let before = cpu_us();
-    let tx = conn.transaction().unwrap();
-    for (id, torrent) in (1i64..).zip(torrents) {
-        let name = String::from_utf8_lossy(&torrent.name);
-        tx.prepare_cached("INSERT INTO torrents VALUES (?1, ?2, ?3, ?4, ?5)")
-            .unwrap()
-            .execute((id, torrent.infohash.0, &name, torrent.size_bytes as i64, torrent.fetched.0 as i64))
-            .unwrap();
-        tx.prepare_cached("INSERT INTO torrents_idx (rowid, name) VALUES (?1, ?2)")
-            .unwrap()
-            .execute((id, &name))
-            .unwrap();
-        for file in torrent.files.iter() {
-            tx.prepare_cached("INSERT INTO files (torrent_id, size, path) VALUES (?1, ?2, ?3)")
+    let mut ids = 1i64..;
+    for torrents in options.torrents() {
+        let tx = conn.transaction().unwrap();
+        for (torrent, id) in torrents.iter().zip(&mut ids) {
+            let name = String::from_utf8_lossy(&torrent.name);
+            tx.prepare_cached("INSERT INTO torrents (id, info_hash, name, total_size, discovered_on, modified_on) VALUES (?1, ?2, ?3, ?4, ?5, ?5)")
                 .unwrap()
-                .execute((id, file.size_bytes as i64, file.display_path()))
+                .execute((id, torrent.infohash.0, &name, torrent.size_bytes as i64, torrent.fetched.0 as i64))
                 .unwrap();
+            tx.prepare_cached("INSERT INTO torrents_idx (rowid, name) VALUES (?1, ?2)")
+                .unwrap()
+                .execute((id, &name))
+                .unwrap();
+            for file in torrent.files.iter() {
+                tx.prepare_cached("INSERT INTO files (torrent_id, size, path) VALUES (?1, ?2, ?3)")
+                    .unwrap()
+                    .execute((id, file.size_bytes as i64, file.display_path()))
+                    .unwrap();
+            }
         }
+        tx.commit().unwrap();
     }
-    tx.commit().unwrap();
-    println!(
-        "  magnetico's schema: {:.1} us CPU a torrent, in one transaction",
-        (cpu_us() - before) as f64 / torrents.len() as f64
-    );
     std::fs::metadata(db).unwrap().len()
 }
 
 /// A torrent as they are out there: a scene name, and now and then a season or an album.
-fn torrent(rng: &mut Rng, number: u64, files: usize) -> Torrent {
-    let mut title: Vec<String> = (0..2 + rng.index(3)).map(|_| word(rng)).collect();
+fn torrent(number: u64, single: bool) -> Torrent {
+    let rng = &mut Rng::seeded(number);
+    let mut title: Vec<String> = (0..2 + rng.index(3)).map(|_| zipf(rng)).collect();
     title.push((1980 + rng.below(46)).to_string());
     title.extend(pick(rng, TAGS, 4).map(str::to_owned));
-    let kind = if files == 1 { 0 } else { rng.below(10) };
+    let kind = if single { 0 } else { rng.below(10) };
     let end = if kind < 5 { ".mkv" } else { "" };
-    let name = format!("{}-{}{end}", title.join("."), word(rng).to_uppercase());
+    let name = format!("{}-{}{end}", title.join("."), zipf(rng).to_uppercase());
     let mut list = FileList::default();
     let mut size_bytes = 0;
     let many = match kind {
@@ -134,7 +247,7 @@ fn torrent(rng: &mut Rng, number: u64, files: usize) -> Torrent {
     for file in 1..=many {
         let size = rng.below(1 << 32);
         size_bytes += size;
-        let own: Vec<String> = (0..1 + rng.index(4)).map(|_| word(rng)).collect();
+        let own: Vec<String> = (0..1 + rng.index(4)).map(|_| zipf(rng)).collect();
         if many == 1 {
             list.push(size, [name.as_bytes()].into_iter());
         } else if kind % 2 == 0 {
@@ -161,14 +274,25 @@ fn torrent(rng: &mut Rng, number: u64, files: usize) -> Torrent {
     }
 }
 
-/// Words of a language that does not exist, common ones much more often than rare ones.
-fn word(rng: &mut Rng) -> String {
-    let bits = rng.below(16).max(3);
-    let rank = rng.below(1 << bits);
-    let mut own = Rng::seeded(rank);
-    (0..2 + own.index(2))
-        .map(|_| ["ka", "lo", "min", "ter", "sa", "vor", "el", "du", "ri", "on", "est", "ba"][own.index(12)])
-        .collect()
+/// Word number `r` of a million comes with a probability in proportion to `1/r`.
+fn zipf(rng: &mut Rng) -> String {
+    let part = rng.below(1 << 52) as f64 / (1u64 << 52) as f64;
+    word((VOCABULARY.powf(part)) as u64 - 1)
+}
+
+/// Words of a language that does not exist: all different, common ones shorter than rare ones.
+fn word(mut number: u64) -> String {
+    let mut word = String::new();
+    loop {
+        let digit = (number % SYLLABLES) as usize;
+        word.push(b"tsrnlmdkpbcfghvwjzxq"[digit / 6] as char);
+        word.push(b"eaioyu"[digit % 6] as char);
+        number /= SYLLABLES;
+        if number == 0 {
+            return word;
+        }
+        number -= 1;
+    }
 }
 
 fn pick<'a>(rng: &mut Rng, from: &'a [&'a str], count: usize) -> impl Iterator<Item = &'a str> {
@@ -176,23 +300,46 @@ fn pick<'a>(rng: &mut Rng, from: &'a [&'a str], count: usize) -> impl Iterator<I
     (0..count).map(move |index| from[(start + index * 3) % from.len()])
 }
 
-/// CPU time of all threads of this process, user and system; Linux only, else 0.
-fn cpu_us() -> u64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or("").split_whitespace().collect();
-    let ticks = |index: usize| fields.get(index).and_then(|field| field.parse::<u64>().ok()).unwrap_or(0);
-    (ticks(11) + ticks(12)) * 10_000
+/// CPU time of all threads but this one, user and system; Linux only, else 0.
+fn others_cpu_us() -> u64 {
+    let of = |path: String| {
+        let stat = std::fs::read_to_string(path).unwrap_or_default();
+        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or("").split_whitespace().collect();
+        let ticks = |index: usize| fields.get(index).and_then(|field| field.parse::<u64>().ok()).unwrap_or(0);
+        (ticks(11) + ticks(12)) * 10_000
+    };
+    let all = of("/proc/self/stat".to_owned());
+    all.saturating_sub(of(format!("/proc/self/task/{}/stat", std::process::id())))
 }
 
 const TAGS: &[&str] =
     &["1080p", "BluRay", "x264", "720p", "WEB-DL", "HEVC", "DTS", "AAC", "HDTV", "REMUX", "MULTi"];
 
-/// As in magnetico 0.12, without what it keeps beside the torrents.
+/// As in natural languages; a million words fit what tens of millions of names hold.
+const VOCABULARY: f64 = 1_000_000.0;
+
+/// Twenty consonants by six vowels.
+const SYLLABLES: u64 = 120;
+
+/// Torrents made up at a time.
+const CHUNK: u64 = 50_000;
+
+/// What is searched for: all pairs of these. "WEB-DL" is two words and is left out.
+const COMMON_WORDS: u64 = 10;
+const COMMON_TAGS: usize = 4;
+const SEARCH_ROUNDS: usize = 4;
+
+/// Tables and indexes of magnetico's last schema (its `pkg/persistence/sqlite3.go`, version 3);
+/// triggers and checks, which take no space, are left out.
 const MAGNETICO: &str = "
 CREATE TABLE torrents (id INTEGER PRIMARY KEY, info_hash BLOB NOT NULL UNIQUE, name TEXT NOT NULL,
-  total_size INTEGER NOT NULL CHECK(total_size > 0), discovered_on INTEGER NOT NULL CHECK(discovered_on > 0));
+  total_size INTEGER NOT NULL, discovered_on INTEGER NOT NULL, updated_on INTEGER, n_seeders INTEGER,
+  n_leechers INTEGER, modified_on INTEGER);
 CREATE TABLE files (id INTEGER PRIMARY KEY, torrent_id INTEGER REFERENCES torrents ON DELETE CASCADE,
-  size INTEGER NOT NULL, path TEXT NOT NULL);
+  size INTEGER NOT NULL, path TEXT NOT NULL, is_readme INTEGER, content TEXT);
+CREATE UNIQUE INDEX info_hash_index ON torrents (info_hash);
+CREATE UNIQUE INDEX readme_index ON files (torrent_id, is_readme);
+CREATE INDEX modified_on_index ON torrents (modified_on);
 CREATE VIRTUAL TABLE torrents_idx USING fts5(name, content='torrents', content_rowid='id',
   tokenize=\"porter unicode61 separators ' !\"\"#$%&''()*+,-./:;<=>?@[\\]^_`{|}~'\");
 ";

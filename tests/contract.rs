@@ -74,6 +74,7 @@ fn a_large_dictionary_is_served_and_proved_apart_from_the_loop() {
         assert!(world.run(limit, |world| done(world, a, FETCH).is_some()), "seed {seed}");
         world.engine_of(a).check_invariants();
         assert_eq!(world.engine_of(a).stats().fetches_open, 0);
+        assert!(world.run(limit, |world| !world.store_of(a).torrents.is_empty()), "seed {seed}");
         assert_eq!(world.store_of(a).torrents[&hash].raw, info(100));
     }
 }

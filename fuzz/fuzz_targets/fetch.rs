@@ -5,7 +5,9 @@
 use std::time::Duration;
 
 use dht_hunter::base::{InfoHash, Instant, SendQueue};
-use dht_hunter::metadata::{AT_ONCE_MAX, Budget, Event, Fetch, METADATA_MAX, Timeouts, UNCONSUMED_MAX, verify};
+use dht_hunter::metadata::{
+    AT_ONCE_MAX, Budget, Event, Fetch, METADATA_MAX, Timeouts, UNCONSUMED_MAX, verify,
+};
 use dht_hunter::wire::peer::{ExtendedHandshake, Frame, HANDSHAKE_LEN, Handshake, Metadata, PIECE, frame};
 use dht_hunter_fuzz::heap::{self, held_by};
 use dht_hunter_fuzz::stream::{Inbox, drain, in_pieces};

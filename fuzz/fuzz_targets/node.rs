@@ -160,7 +160,7 @@ impl<'a> World<'a> {
     fn command(&mut self) {
         let number = self.steps as u64;
         let target = match self.feed.u8() % 8 {
-            at @ 0..=3 => peer::hash_of(&peer::library()[usize::from(at)]),
+            at @ 0..=4 => peer::hash_of(&peer::library()[usize::from(at)]),
             _ => Id(self.feed.array()),
         };
         let v6 = self.feed.one_in(4);

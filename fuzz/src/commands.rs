@@ -18,6 +18,8 @@ pub struct Commands {
     open: BTreeMap<u64, Kind>,
     /// Torrents that were asked for by command, so that they may come again.
     pub fetches: usize,
+    /// What is sent was limited at some time.
+    pub limits_bytes: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -34,7 +36,7 @@ impl Commands {
         self.made += 1;
         let id = CommandId(self.made);
         let hash = match feed.u8() % 8 {
-            at @ 0..=3 => peer::hash_of(&peer::library()[usize::from(at)]),
+            at @ 0..=4 => peer::hash_of(&peer::library()[usize::from(at)]),
             _ => Id(feed.array()),
         };
         let v6 = feed.one_in(4);
@@ -50,7 +52,11 @@ impl Commands {
                 self.fetches += 1;
                 (Kind::Fetch, Command::Fetch(id, hash, vec![addr]))
             }
-            13 => return Command::SetRates(rates(feed)),
+            13 => {
+                let rates = rates(feed);
+                self.limits_bytes |= rates.bytes_out > 0;
+                return Command::SetRates(rates);
+            }
             14 => {
                 let text = if feed.one_in(2) {
                     ""

@@ -4,13 +4,14 @@ use std::sync::OnceLock;
 
 use bytes::Bytes;
 use dht_hunter::base::{Id, InfoHash, hash};
+use dht_hunter::metadata::AT_ONCE_MAX;
 use dht_hunter::wire::bencode::Writer;
 use dht_hunter::wire::peer::{ExtendedHandshake, Handshake, Metadata, PIECE};
 
 use crate::Feed;
 
-/// Info dictionaries that exist: one of a single piece, one of three, one of v2, and one that
-/// proves its hash and is no torrent.
+/// Info dictionaries that exist: one of a single piece, one of three, one of v2, one that proves
+/// its hash and is no torrent, and one that is so large that reading it is work for a thread.
 pub fn library() -> &'static [Bytes] {
     static LIBRARY: OnceLock<Vec<Bytes>> = OnceLock::new();
     LIBRARY.get_or_init(made)
@@ -25,7 +26,7 @@ fn made() -> Vec<Bytes> {
         Bytes::copy_from_slice(&out[..written])
     };
     let v2 = b"d9:file treed1:xd0:d6:lengthi5eeee12:meta versioni2e4:name1:x12:piece lengthi16384ee";
-    vec![v1(20), v1(2 * PIECE + 100), Bytes::from_static(v2), Bytes::from_static(b"de")]
+    vec![v1(20), v1(2 * PIECE + 100), Bytes::from_static(v2), Bytes::from_static(b"de"), v1(AT_ONCE_MAX)]
 }
 
 /// The hash by which one of [`library`] is asked for.
@@ -47,7 +48,7 @@ pub fn say(feed: &mut Feed<'_>, info: &[u8], pieces: &mut u32, out: &mut Vec<u8>
             *pieces += 1;
         }
         9 => {
-            let piece = u32::from(feed.u8() % 8);
+            let piece = u32::from(feed.u8() % 16);
             data(feed, info, piece, out);
         }
         10 => small(feed, out),

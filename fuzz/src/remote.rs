@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use dht_hunter::base::{InfoHash, Instant, SendQueue};
-use dht_hunter::metadata::{Serve, UNCONSUMED_MAX};
+use dht_hunter::metadata::{AT_ONCE_MAX, Fault, Serve, UNCONSUMED_MAX};
 
 use crate::stream::{Inbox, drain};
 use crate::{Feed, peer};
@@ -18,11 +18,12 @@ pub struct Remote {
     /// It says no more.
     pub hung_up: bool,
     pieces: u32,
+    knows_large: bool,
 }
 
 impl Remote {
-    /// Just connected.
-    pub fn new(now: Instant) -> Self {
+    /// Just connected; `knows_large` if it has the dictionary that is work for a thread, too.
+    pub fn new(now: Instant, knows_large: bool) -> Self {
         Self {
             serve: Serve::new([b't'; 20], now),
             inbox: Inbox::default(),
@@ -30,14 +31,21 @@ impl Remote {
             said: Vec::new(),
             hung_up: false,
             pieces: 0,
+            knows_large,
         }
     }
 
     /// It hears `data` and answers.
     pub fn hears(&mut self, now: Instant, data: &[u8]) {
         let serve = &mut self.serve;
+        let knows_large = self.knows_large;
+        let shelf = |hash: &InfoHash| shelf(hash).filter(|info| knows_large || info.len() <= AT_ONCE_MAX);
         let read = |data: &[u8]| serve.on_bytes(now, data, &shelf);
-        self.hung_up |= self.inbox.read(data, UNCONSUMED_MAX, read).is_err();
+        match self.inbox.read(data, UNCONSUMED_MAX, read) {
+            Ok(()) => {}
+            Err(Fault::UnknownTorrent | Fault::Flood) => self.hung_up = true,
+            Err(Fault::Protocol(error)) => panic!("what the engine says is {error:?}"),
+        }
         self.serve.poll_write(&mut self.queue);
         if !self.hung_up && self.said.len() < SAID_MAX {
             self.said.extend(drain(&mut self.queue, usize::MAX));
@@ -47,7 +55,7 @@ impl Remote {
     /// It says something of its own accord.
     pub fn speaks(&mut self, feed: &mut Feed<'_>) {
         let library = peer::library();
-        let info = &library[feed.below(library.len())];
+        let info = &library[feed.below(library.len() - usize::from(!self.knows_large))];
         if self.said.len() < SAID_MAX {
             peer::say(feed, info, &mut self.pieces, &mut self.said);
         }

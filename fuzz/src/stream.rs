@@ -31,15 +31,18 @@ impl Inbox {
 pub fn drain(queue: &mut SendQueue, most: usize) -> Vec<u8> {
     let mut bytes = Vec::new();
     while !queue.is_empty() && bytes.len() < most {
-        let mut slices = [IoSlice::new(&[]); 16];
-        let filled = queue.slices(&mut slices);
-        let before = bytes.len();
-        slices[..filled].iter().for_each(|slice| bytes.extend_from_slice(slice));
-        bytes.truncate(most);
-        let taken = bytes.len() - before;
-        queue.advance(taken);
+        let some = front(queue, most - bytes.len());
+        queue.advance(some.len());
+        bytes.extend(some);
     }
     bytes
+}
+
+/// The first bytes of a queue, up to `most` and no more than one call writes.
+pub fn front(queue: &SendQueue, most: usize) -> Vec<u8> {
+    let mut slices = [IoSlice::new(&[]); 16];
+    let filled = queue.slices(&mut slices);
+    slices[..filled].iter().flat_map(|slice| slice.iter().copied()).take(most).collect()
 }
 
 /// Hands `data` over in the pieces that `cuts` say, in order, the last one being what is left.

@@ -163,4 +163,52 @@ mod tests {
         assert!(bucket.take(Instant(0), 1));
         assert!(!bucket.take(Instant(0), 1));
     }
+
+    quickcheck::quickcheck! {
+        /// Against exact arithmetic: over no window is more taken than the burst and what the rate
+        /// gives meanwhile, and never is a token withheld that both would allow.
+        fn over_every_window_the_rate_holds_and_nothing_is_withheld(
+            rate: u16, burst: u16, steps: Vec<(u32, u16)>
+        ) -> bool {
+            let (rate, burst) = (u128::from(rate) + 1, u128::from(burst) + 1);
+            let mut bucket = TokenBucket::new(rate as u64, burst as u64);
+            let mut now = Instant(0);
+            // What may be taken at once, exactly; full at first.
+            let mut level = burst * NANOS;
+            let mut taken: Vec<(u128, u128)> = Vec::new();
+            for (wait_us, wanted) in steps {
+                let (wait, wanted) = (u128::from(wait_us) * 1_000, u128::from(wanted) % (burst + 1));
+                now += Duration::from_nanos(wait as u64);
+                level = (level + wait * rate).min(burst * NANOS);
+                let allowed = level >= wanted * NANOS;
+                let ready = bucket.ready_at(now, wanted as u64);
+                if bucket.available(now) != (level / NANOS) as u64 || (ready == now) != allowed {
+                    return false;
+                }
+                if bucket.take(now, wanted as u64) != allowed {
+                    return false;
+                }
+                if allowed {
+                    level -= wanted * NANOS;
+                    taken.push((u128::from(now.0), wanted));
+                }
+            }
+            (0..taken.len()).all(|from| {
+                let mut sum = 0;
+                taken[from..].iter().all(|(at, tokens)| {
+                    sum += tokens;
+                    sum * NANOS <= burst * NANOS + (at - taken[from].0) * rate
+                })
+            })
+        }
+
+        fn ready_at_is_neither_early_nor_late(rate: u16, burst: u16, took: u16, wanted: u16) -> bool {
+            let mut bucket = TokenBucket::new(u64::from(rate) + 1, u64::from(burst) + 1);
+            let now = Instant(77);
+            bucket.take_up_to(now, u64::from(took));
+            let ready = bucket.ready_at(now, u64::from(wanted));
+            let early = ready > now && bucket.clone().take(ready - Duration::from_nanos(1), u64::from(wanted));
+            bucket.take(ready, u64::from(wanted)) && !early
+        }
+    }
 }

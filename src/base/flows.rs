@@ -91,6 +91,11 @@ impl Flows {
         self.live.len()
     }
 
+    /// How many are remembered: those that are live, and those that ended since the last packet.
+    pub fn remembered(&self) -> usize {
+        self.live.len()
+    }
+
     fn touch(&mut self, now: Instant, flow: Flow, cap: usize, inbound: bool) -> bool {
         if self.cap == 0 {
             return true;
@@ -183,5 +188,43 @@ mod tests {
         let mut flows = Flows::new(0, &mut Rng::seeded(1));
         assert!((0..=255).all(|i| flows.send(Instant(0), udp(i))));
         assert_eq!(flows.len(Instant(0)), 0);
+    }
+
+    quickcheck::quickcheck! {
+        /// Against a list of every flow with its last packet, by the rules at the head of this file.
+        fn what_is_live_is_what_the_rules_say(cap: u8, steps: Vec<(bool, u8, u8)>) -> bool {
+            let cap = usize::from(cap % 24) + 1;
+            let mut flows = Flows::new(cap, &mut Rng::seeded(1));
+            // Flow, its last packet, whether it was answered, whether it came from outside.
+            let mut model: Vec<(Flow, u64, bool, bool)> = Vec::new();
+            let mut secs = 0;
+            for (inbound, wait, which) in steps {
+                secs += u64::from(wait % 64);
+                let (now, flow) = (Instant::from_millis(secs * 1_000), udp(which % 32));
+                model.retain(|(_, last, answered, _)| last + if *answered { 180 } else { 30 } > secs);
+                let known = model.iter().position(|(known, ..)| *known == flow);
+                let from_outside = model.iter().filter(|(.., inbound)| *inbound).count();
+                let room = match inbound {
+                    true => model.len() < cap && from_outside * 2 < cap,
+                    false => model.len() < cap - cap / 10,
+                };
+                if flows.is_warm(now, flow) != known.is_some() {
+                    return false;
+                }
+                let passes = if inbound { flows.receive(now, flow) } else { flows.send(now, flow) };
+                if passes != (known.is_some() || room) {
+                    return false;
+                }
+                match known {
+                    Some(at) => (model[at].1, model[at].2) = (secs, model[at].2 | inbound),
+                    None if room => model.push((flow, secs, inbound, inbound)),
+                    None => {}
+                }
+                if flows.len(now) != model.len() || model.len() > cap {
+                    return false;
+                }
+            }
+            true
+        }
     }
 }

@@ -108,4 +108,36 @@ mod tests {
         queue.advance(99);
         assert!(queue.is_empty());
     }
+
+    quickcheck::quickcheck! {
+        /// Against one vector of bytes.
+        fn bytes_leave_in_order_each_once_and_within_the_cap(cap: u8, steps: Vec<(bool, u8)>) -> bool {
+            let (mut queue, mut model) = (SendQueue::new(usize::from(cap)), Vec::<u8>::new());
+            for (number, (push, len)) in steps.into_iter().enumerate() {
+                let len = usize::from(len) % 40;
+                if push {
+                    let segment = vec![number as u8; len];
+                    let fits = model.len() + len <= usize::from(cap);
+                    if queue.push(segment.clone().into()).is_ok() != fits {
+                        return false;
+                    }
+                    model.extend(segment.iter().filter(|_| fits));
+                } else {
+                    queue.advance(len);
+                    model.drain(..len.min(model.len()));
+                }
+                let mut slices = [IoSlice::new(&[]); 300];
+                let filled = queue.slices(&mut slices);
+                let bytes: Vec<u8> = slices[..filled].iter().flat_map(|slice| slice.to_vec()).collect();
+                let counts = (queue.len(), queue.room(), queue.is_empty());
+                if bytes != model || counts != (model.len(), usize::from(cap) - model.len(), model.is_empty()) {
+                    return false;
+                }
+                if slices[..filled].iter().any(|slice| slice.is_empty()) {
+                    return false;
+                }
+            }
+            true
+        }
+    }
 }

@@ -122,4 +122,36 @@ mod tests {
         assert_eq!(slots.get(Token::unpack(second.pack())), Some(&'b'));
         assert_eq!(slots.len(), 1);
     }
+
+    quickcheck::quickcheck! {
+        /// Against a map of every token that was ever handed out.
+        fn tokens_reach_what_they_were_given_for_until_it_goes(steps: Vec<(u8, u8)>) -> bool {
+            let mut slots = Slots::default();
+            let mut model: Vec<(Token, Option<usize>)> = Vec::new();
+            for (number, (what, which)) in steps.into_iter().enumerate() {
+                if what % 3 < 2 {
+                    let token = slots.insert(number);
+                    if model.iter().any(|(known, _)| *known == token) {
+                        return false;
+                    }
+                    model.push((token, Some(number)));
+                } else if !model.is_empty() {
+                    let at = usize::from(which) % model.len();
+                    let (token, value) = &mut model[at];
+                    if slots.remove(*token) != value.take() {
+                        return false;
+                    }
+                }
+                let live = model.iter().filter(|(_, value)| value.is_some()).count();
+                let same = model.iter().all(|(token, value)| {
+                    slots.get(*token) == value.as_ref() && Token::unpack(token.pack()) == *token
+                });
+                if !same || slots.len() != live || slots.iter().count() != live {
+                    return false;
+                }
+            }
+            let all: Vec<_> = slots.iter().map(|(token, value)| (token, Some(*value))).collect();
+            all.iter().all(|it| model.contains(it))
+        }
+    }
 }

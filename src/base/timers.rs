@@ -63,4 +63,34 @@ mod tests {
         assert_eq!(timers.pop_due(Instant(10)), None);
         assert_eq!((timers.next(), timers.len()), (Some(Instant(20)), 1));
     }
+
+    quickcheck::quickcheck! {
+        /// Against a map ordered by time and arrival.
+        fn entries_come_out_as_from_a_sorted_map(steps: Vec<(bool, u8)>) -> bool {
+            let (mut timers, mut slots) = (Timers::default(), Slots::default());
+            let mut model = std::collections::BTreeMap::new();
+            for (sequence, (push, at)) in steps.into_iter().enumerate() {
+                let at = Instant(u64::from(at % 16));
+                if push {
+                    let token = slots.insert(());
+                    timers.push(at, token);
+                    model.insert((at, sequence), token);
+                } else {
+                    let due = model.first_key_value().filter(|((due, _), _)| *due <= at);
+                    let due = due.map(|(key, token)| (*key, *token));
+                    if let Some((key, _)) = due {
+                        model.remove(&key);
+                    }
+                    if timers.pop_due(at) != due.map(|((due, _), token)| (due, token)) {
+                        return false;
+                    }
+                }
+                let next = model.first_key_value().map(|((at, _), _)| *at);
+                if (timers.next(), timers.len(), timers.is_empty()) != (next, model.len(), model.is_empty()) {
+                    return false;
+                }
+            }
+            true
+        }
+    }
 }

@@ -773,4 +773,54 @@ mod tests {
     fn an_entry_is_small() {
         assert!(size_of::<Entry<[u8; 4]>>() <= 48 && size_of::<Entry<[u8; 16]>>() <= 60);
     }
+
+    /// Against a plain list: who is known, whose turn it may be, who has answered.
+    #[test]
+    fn no_history_makes_a_node_be_asked_twice_early_or_never() {
+        fn property(seed: u64, steps: Vec<(u8, u16)>) -> bool {
+            let mut directory = Directory::<[u8; 4]>::new(2_000, &mut Rng::seeded(seed));
+            // By address: the second from which it may be asked, `None` while it is being asked.
+            let mut model = std::collections::BTreeMap::new();
+            let (mut now, mut asked) = (0, Vec::new());
+            for (what, arg) in steps {
+                match what % 8 {
+                    0..=2 => {
+                        let node = node(u32::from(arg % 512));
+                        let new = directory.candidate(node);
+                        assert_eq!(new, !model.contains_key(&node.addr));
+                        model.entry(node.addr).or_insert(Some(0));
+                    }
+                    3 => now += u32::from(arg),
+                    4..=5 => {
+                        let Some(turn) = directory.next_turn(now) else { continue };
+                        let due = model.get_mut(&turn.node.addr).expect("it is known");
+                        assert!(due.take().expect("it is asked once") <= now, "not before its time");
+                        asked.push(turn);
+                    }
+                    _ if asked.is_empty() => {}
+                    6 => {
+                        let turn = asked.swap_remove(usize::from(arg) % asked.len());
+                        let interval = u32::from(arg);
+                        directory.answered(turn.slot, spoke(turn.node.id, interval), now);
+                        model.insert(turn.node.addr, Some(now + interval));
+                        assert!(!directory.is_lost(turn.node.addr));
+                    }
+                    _ => {
+                        let turn = asked.swap_remove(usize::from(arg) % asked.len());
+                        directory.put_back(turn.slot);
+                        model.insert(turn.node.addr, Some(0));
+                    }
+                }
+                assert_eq!(directory.len(), model.len());
+            }
+            directory.check_invariants();
+            // In the end everybody who is not being asked has a turn.
+            let free = model.len() - asked.len();
+            let later = now + 2 * u32::from(u16::MAX) + 2 * WHEEL_SECS;
+            std::iter::from_fn(|| directory.next_turn(later)).count() == free
+        }
+        let generator = quickcheck::Gen::from_size_and_seed(400, 3);
+        let mut check = quickcheck::QuickCheck::new().rng(generator).tests(60);
+        check.quickcheck(property as fn(u64, Vec<(u8, u16)>) -> bool);
+    }
 }

@@ -294,6 +294,7 @@ impl Engine {
             half_open: self.links.half_open,
             stored: self.persist.stored,
             store_failed: self.persist.failed,
+            flows: self.buckets.flows.remembered(),
             tcp_bytes_out: self.stats.tcp_bytes_out,
             tcp_bytes_in: self.stats.tcp_bytes_in,
         }
@@ -327,6 +328,7 @@ impl Engine {
         self.dht.check_invariants();
         self.queue.check_invariants();
         self.links.check_invariants();
+        assert!(self.queue.stats().looking <= self.dht.lookups(), "every lookup that is waited for goes on");
     }
 
     /// Time never runs backwards in here, whatever the driver's clock does.

@@ -89,6 +89,8 @@ pub struct Tallies {
     pub stored: u64,
     /// Torrents that the archive has lost.
     pub store_failed: u64,
+    /// Flows that are remembered.
+    pub flows: usize,
     /// Bytes sent over TCP.
     pub tcp_bytes_out: u64,
     /// Bytes received over TCP.

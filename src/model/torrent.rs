@@ -132,8 +132,12 @@ fn unsafe_to_show(c: char) -> bool {
 }
 
 impl FileEntry<'_> {
-    /// The path as text for people, components joined by `/`.
+    /// The path as text for people, components joined by `/`; `_` if there are none (BEP 3 calls
+    /// that an error, but such files exist).
     pub fn display_path(&self) -> String {
+        if self.path.is_empty() {
+            return display_name(b"");
+        }
         let parts: Vec<String> = self.path.iter().map(|part| display_name(part)).collect();
         parts.join("/")
     }
@@ -168,5 +172,6 @@ mod tests {
         assert_eq!(display_name(b"a/../b\n"), "a_.._b_");
         assert_eq!(display_name("x\u{202e}gpj.exe".as_bytes()), "x_gpj.exe");
         assert_eq!(display_name(b"\xff"), "\u{fffd}");
+        assert_eq!(FileEntry { size_bytes: 1, path: Vec::new() }.display_path(), "_");
     }
 }

@@ -5,6 +5,7 @@ use std::io::IoSlice;
 use std::net::{IpAddr, SocketAddr};
 
 use super::event::{End, What};
+use super::oracle::Rule;
 use super::world::{BoxId, DATAGRAM_MAX, HostId, Packet, Stream, World};
 use crate::base::{Instant, Path, SocketId};
 use crate::engine::io::{Input, LinkId, Reason};
@@ -179,6 +180,9 @@ impl World {
     pub(super) fn on_eof(&mut self, end: End) {
         if self.live(end).is_some() {
             self.input(end.host, Input::Eof(end.link));
+            if self.live(end).is_some() {
+                self.fail(Rule::Lifetime, end.host, "a stream is held open that the other end has closed");
+            }
         }
     }
 

@@ -87,9 +87,11 @@ impl Apply {
             return self.insert(conn, torrent).map(Some);
         };
         let mut heard = conn.prepare_cached(
-            "UPDATE torrents SET first_seen = min(first_seen, ?2), last_seen = max(last_seen, ?3) WHERE id = ?1",
+            "UPDATE torrents SET first_seen = min(first_seen, ?2), \
+             fetched = fetched + first_seen - min(first_seen, ?2), \
+             seen = max(seen, ?3 - first_seen - fetched) WHERE id = ?1",
         )?;
-        heard.execute(params![id, secs(torrent.first_seen), secs(torrent.fetched)])?;
+        heard.execute(params![id, moment(torrent.first_seen), moment(torrent.fetched)])?;
         if rows.len() > 1 || !exact {
             self.merge(conn, torrent, &rows)?;
         }
@@ -117,9 +119,11 @@ impl Apply {
     fn merge(&mut self, conn: &Connection, torrent: &Torrent, rows: &[(i64, bool)]) -> rusqlite::Result<()> {
         let id = rows[0].0;
         for &(other, _) in &rows[1..] {
-            let older = "UPDATE torrents SET first_seen = min(first_seen, (SELECT first_seen FROM torrents WHERE id = ?2)) \
-                         WHERE id = ?1";
-            conn.prepare_cached(older)?.execute([id, other])?;
+            let mut select = conn.prepare_cached("SELECT first_seen FROM torrents WHERE id = ?1")?;
+            let before: i64 = select.query_row([other], |row| row.get(0))?;
+            let older = "UPDATE torrents SET first_seen = min(first_seen, ?2), \
+                         fetched = fetched + first_seen - min(first_seen, ?2) WHERE id = ?1";
+            conn.prepare_cached(older)?.execute([id, before])?;
             remove_row(conn, other)?;
         }
         let mut update = conn.prepare_cached(MERGE)?;
@@ -135,22 +139,22 @@ impl Apply {
         torrent: &Torrent,
     ) -> rusqlite::Result<()> {
         let size = i64::try_from(torrent.size_bytes).unwrap_or(i64::MAX);
-        let piece_length = i64::try_from(torrent.piece_length).unwrap_or(i64::MAX);
         let flags = &torrent.flags;
         let flags = u8::from(flags.private) | u8::from(flags.hybrid) << 1 | u8::from(flags.v2_only) << 2;
         statement.raw_bind_parameter(1, id)?;
         statement.raw_bind_parameter(2, torrent.infohash.0.as_slice())?;
         statement.raw_bind_parameter(3, torrent.v2.as_ref().map(|v2| v2.as_slice()))?;
-        statement.raw_bind_parameter(4, torrent.name.as_slice())?;
+        let packed = self.packer.pack(torrent);
+        statement.raw_bind_parameter(4, packed.name)?;
         statement.raw_bind_parameter(5, size)?;
         statement.raw_bind_parameter(6, torrent.files.len())?;
-        statement.raw_bind_parameter(7, piece_length)?;
+        statement.raw_bind_parameter(7, piece_column(torrent.piece_length))?;
         statement.raw_bind_parameter(8, Category::of(torrent) as u8)?;
         statement.raw_bind_parameter(9, flags)?;
-        statement.raw_bind_parameter(10, secs(torrent.first_seen))?;
-        statement.raw_bind_parameter(11, secs(torrent.fetched))?;
+        statement.raw_bind_parameter(10, moment(torrent.first_seen))?;
+        statement.raw_bind_parameter(11, moment(torrent.fetched))?;
         statement.raw_bind_parameter(12, torrent.peers)?;
-        statement.raw_bind_parameter(13, self.packer.pack(torrent))
+        statement.raw_bind_parameter(13, packed.list)
     }
 
     fn raw(&self, conn: &Connection, id: i64, torrent: &Torrent) -> rusqlite::Result<()> {
@@ -215,6 +219,15 @@ pub fn setting(conn: &Connection, name: &str, value: &str) -> rusqlite::Result<(
     Ok(())
 }
 
+/// What [`piece_column`] meant.
+pub fn piece_length(column: i64) -> u64 {
+    match column {
+        // One byte a piece is a power of two as well.
+        -63..=0 => 1 << -column,
+        other => other.unsigned_abs(),
+    }
+}
+
 /// The 20 bytes under which a v2 torrent goes through the DHT (BEP 52).
 pub fn truncated(v2: &[u8; 32]) -> [u8; 20] {
     let mut short = [0; 20];
@@ -262,7 +275,7 @@ fn same_torrent(conn: &Connection, torrent: &Torrent, short: [u8; 20]) -> rusqli
             && row.get::<_, Option<[u8; 32]>>(2)? == torrent.v2;
         Ok((row.get(0)?, exact))
     };
-    let mut by_key = conn.prepare_cached("SELECT id, infohash, v2 FROM torrents WHERE infohash = ?1")?;
+    let mut by_key = conn.prepare_cached(&format!("SELECT id, infohash, v2 FROM torrents WHERE {BY_KEY}"))?;
     let mut rows: Vec<(i64, bool)> =
         by_key.query_row([torrent.infohash.0], read).optional()?.into_iter().collect();
     if let Some(v2) = &torrent.v2 {
@@ -278,7 +291,7 @@ fn same_torrent(conn: &Connection, torrent: &Torrent, short: [u8; 20]) -> rusqli
 }
 
 fn seen(conn: &Connection, sighting: &Sighting) -> rusqlite::Result<()> {
-    let mut by_key = conn.prepare_cached("SELECT id, seeders FROM torrents WHERE infohash = ?1")?;
+    let mut by_key = conn.prepare_cached(&format!("SELECT id, seeders FROM torrents WHERE {BY_KEY}"))?;
     let read = |row: &rusqlite::Row<'_>| Ok((row.get::<_, i64>(0)?, row.get::<_, Option<u32>>(1)?));
     let mut found = by_key.query_row([sighting.infohash.0], read).optional()?;
     if found.is_none() {
@@ -288,7 +301,7 @@ fn seen(conn: &Connection, sighting: &Sighting) -> rusqlite::Result<()> {
     }
     let Some((id, seeders_before)) = found else { return Ok(()) };
     let mut update = conn.prepare_cached(SEEN)?;
-    update.execute(params![id, secs(sighting.at), sighting.seeders, sighting.leechers])?;
+    update.execute(params![id, moment(sighting.at), sighting.seeders, sighting.leechers])?;
     // A new entry in the index costs more than the order gains by one seeder among a hundred.
     let moved = |now: u32| seeders_before.is_none_or(|before| now.abs_diff(before) > before / 4);
     if sighting.seeders.is_some_and(moved) { stale(conn, id) } else { Ok(()) }
@@ -328,6 +341,19 @@ fn remember(
     Ok(())
 }
 
+/// Of a torrent, so that sums with others stay far from overflowing.
+fn moment(at: UnixTime) -> i64 {
+    secs(at).min(MOMENT_MAX)
+}
+
+/// Most are powers of two: those are kept as a small negative number.
+fn piece_column(piece_length: u64) -> i64 {
+    match piece_length.is_power_of_two() {
+        true => -i64::from(piece_length.ilog2()),
+        false => i64::try_from(piece_length).unwrap_or(i64::MAX),
+    }
+}
+
 /// As a column holds it; "never" in 64 bits stays far away.
 fn secs(at: UnixTime) -> i64 {
     i64::try_from(at.0).unwrap_or(i64::MAX)
@@ -348,18 +374,22 @@ fn save_nodes(conn: &Connection, nodes: &[SavedNode]) -> rusqlite::Result<()> {
     Ok(())
 }
 
+/// The row of an infohash, `?1`; by the index of the first four bytes.
+pub const BY_KEY: &str = "substr(infohash, 1, 4) = substr(?1, 1, 4) AND infohash = ?1";
+
 const INSERT: &str = "INSERT INTO torrents (id, infohash, v2, name, size, files, piece_length, category, flags, \
-    first_seen, fetched, last_seen, leechers, file_list) \
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?11, ?12, ?13)";
+    first_seen, fetched, seen, leechers, file_list) \
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11 - ?10, 0, ?12, ?13)";
 
 const MERGE: &str = "UPDATE torrents SET infohash = ?2, v2 = ?3, name = ?4, size = ?5, files = ?6, \
     piece_length = ?7, category = ?8, flags = ?9, first_seen = min(first_seen, ?10), \
-    last_seen = max(last_seen, ?11), leechers = coalesce(leechers, ?12), file_list = ?13 WHERE id = ?1";
+    fetched = fetched + first_seen - min(first_seen, ?10), \
+    seen = max(seen, ?11 - first_seen - fetched), leechers = coalesce(leechers, ?12), file_list = ?13 WHERE id = ?1";
 
 /// Without an estimate, a time that moves by less than an hour is not worth a page.
-const SEEN: &str = "UPDATE torrents SET last_seen = max(last_seen, ?2), seeders = coalesce(?3, seeders), \
+const SEEN: &str = "UPDATE torrents SET seen = max(seen, ?2 - first_seen - fetched), seeders = coalesce(?3, seeders), \
     leechers = coalesce(?4, leechers), scraped = iif(?3 IS NULL, scraped, ?2) \
-    WHERE id = ?1 AND (?3 IS NOT NULL OR last_seen + 3600 <= ?2)";
+    WHERE id = ?1 AND (?3 IS NOT NULL OR first_seen + fetched + seen + 3600 <= ?2)";
 
 const PENDING: &str = "INSERT INTO pending VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (infohash) DO UPDATE SET \
     first_seen = min(first_seen, excluded.first_seen), tries = excluded.tries, \
@@ -367,6 +397,9 @@ const PENDING: &str = "INSERT INTO pending VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLI
 
 const REMEMBER: &str = "INSERT INTO known VALUES (?1, ?2, ?3, ?4) ON CONFLICT (infohash) DO UPDATE SET \
     why = excluded.why, at = excluded.at, rule = excluded.rule WHERE excluded.why >= why";
+
+/// The year 36,812.
+const MOMENT_MAX: i64 = 1 << 40;
 
 const HIGH_ID_NAME: &str = "store.high_id";
 const HIGH_ID: &str = "SELECT CAST(value AS INTEGER) FROM settings WHERE name = 'store.high_id'";

@@ -1,12 +1,13 @@
 //! Reading the archive, in any process, while another may write: by hash, by words, as a whole.
 
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OptionalExtension, Row};
 
-use super::apply::v2_range;
+use super::apply::{BY_KEY, piece_length, v2_range};
 use super::category::Category;
-use super::row;
+use super::row::{self, Packed};
 use super::schema::{OpenError, beside, open_reader};
 use super::search::index::Searcher;
 use super::search::tokenize::{self, Indexed, Term};
@@ -18,6 +19,8 @@ use crate::model::{FileList, TorrentFlags};
 pub struct Archive {
     conn: Connection,
     db: PathBuf,
+    /// The index as the last search found it: opening its files takes longer than most searches.
+    searcher: RefCell<Option<Searcher>>,
 }
 
 /// A torrent as it is stored.
@@ -51,7 +54,7 @@ pub struct Stored {
     pub seeders: Option<u32>,
     /// Estimate of other peers, or peers met while fetching.
     pub leechers: Option<u32>,
-    /// The files; empty if the column is damaged.
+    /// The files; empty, and mostly the name too, if the column is damaged.
     pub files: FileList,
 }
 
@@ -108,13 +111,13 @@ pub enum ArchiveError {
 impl Archive {
     /// Opens an archive that exists; never creates or changes one.
     pub fn open_read_only(db: &Path) -> Result<Self, OpenError> {
-        Ok(Self { conn: open_reader(db)?, db: db.to_owned() })
+        Ok(Self { conn: open_reader(db)?, db: db.to_owned(), searcher: RefCell::new(None) })
     }
 
     /// The torrent with this hash: SHA-1, or the first 20 bytes of its SHA-256.
     pub fn torrent(&self, infohash: InfoHash) -> Result<Option<Stored>, ArchiveError> {
         let (low, high) = v2_range(infohash.0);
-        let by_key = format!("{SELECT} WHERE infohash = ?1");
+        let by_key = format!("{SELECT} WHERE {BY_KEY}");
         let by_v2 = format!("{SELECT} WHERE v2 BETWEEN ?1 AND ?2");
         let found = self.conn.prepare_cached(&by_key)?.query_row([infohash.0], read).optional()?;
         if found.is_some() {
@@ -199,7 +202,7 @@ impl Archive {
             index_bytes: super::bounds::folder_bytes(&beside(&self.db, ".index")),
             ..Numbers::default()
         };
-        let sql = "SELECT category, count(*), CAST(total(size) AS INTEGER), CAST(total(files) AS INTEGER), min(fetched), max(fetched) FROM torrents GROUP BY 1";
+        let sql = "SELECT category, count(*), CAST(total(size) AS INTEGER), CAST(total(files) AS INTEGER), min(first_seen + fetched), max(first_seen + fetched) FROM torrents GROUP BY 1";
         let mut query = self.conn.prepare(sql)?;
         let mut rows = query.query([])?;
         while let Some(row) = rows.next()? {
@@ -233,7 +236,8 @@ impl Archive {
     fn search_terms(&self, terms: &[Term], query: &Query) -> Result<Found, ArchiveError> {
         let limit = query.limit.min(PAGE_MAX);
         let wanted = query.offset.min(OFFSET_MAX) + limit;
-        let (page, tail) = match Searcher::open(&beside(&self.db, ".index")) {
+        let mut kept = self.searcher.borrow_mut();
+        let (page, tail) = match current(&mut kept, &beside(&self.db, ".index")) {
             Ok(searcher) => {
                 let tail = tail(&self.conn, searcher.last_indexed(), TAIL_ROWS_MAX, terms, query)?;
                 (searcher.search(terms, query, wanted).map_err(ArchiveError::Index)?, tail)
@@ -281,6 +285,15 @@ impl From<OpenError> for ArchiveError {
     fn from(error: OpenError) -> Self {
         Self::Database(error)
     }
+}
+
+/// The index as it is now.
+fn current<'a>(kept: &'a mut Option<Searcher>, dir: &Path) -> Result<&'a Searcher, IndexError> {
+    let searcher = match kept.take().filter(|searcher| searcher.is_current(dir)) {
+        Some(searcher) => searcher,
+        None => Searcher::open(dir)?,
+    };
+    Ok(kept.insert(searcher))
 }
 
 /// The rows that [`Archive::matching`] speaks of.
@@ -375,9 +388,12 @@ fn popularity(seeders: Option<u32>, leechers: Option<u32>) -> u32 {
 
 fn read(row: &Row<'_>) -> rusqlite::Result<Stored> {
     let number = |index| Ok::<_, rusqlite::Error>(row.get::<_, i64>(index)?.unsigned_abs());
-    let (name, size_bytes): (Vec<u8>, u64) = (row.get(3)?, number(4)?);
+    let size_bytes = number(4)?;
+    let name = row.get_ref(3)?.as_blob_or_null()?;
     let flags: u8 = row.get(8)?;
-    let files = row::unpack(row.get_ref(14)?.as_blob()?, &name, size_bytes).unwrap_or_default();
+    let packed = Packed { name, list: row.get_ref(14)?.as_blob()? };
+    let unpacked = row::unpack(packed, size_bytes);
+    let (name, files) = unpacked.unwrap_or_else(|| (name.unwrap_or_default().to_vec(), FileList::default()));
     Ok(Stored {
         id: row.get(0)?,
         infohash: Id(row.get(1)?),
@@ -385,7 +401,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Stored> {
         name,
         size_bytes,
         file_count: row.get(5)?,
-        piece_length: number(6)?,
+        piece_length: piece_length(row.get(6)?),
         category: Category::from_number(row.get(7)?),
         flags: TorrentFlags { private: flags & 1 != 0, hybrid: flags & 2 != 0, v2_only: flags & 4 != 0 },
         first_seen: UnixTime(number(9)?),
@@ -402,7 +418,7 @@ fn file_bytes(path: &Path) -> u64 {
 }
 
 const SELECT: &str = "SELECT id, infohash, v2, name, size, files, piece_length, category, flags, first_seen, \
-    fetched, last_seen, seeders, leechers, file_list FROM torrents";
+    first_seen + fetched, first_seen + fetched + seen, seeders, leechers, file_list FROM torrents";
 
 /// Hits on one page.
 const PAGE_MAX: usize = 10_000;

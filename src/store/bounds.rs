@@ -125,5 +125,5 @@ const KNOWN_EXCESS: &str = "DELETE FROM known WHERE infohash IN (SELECT infohash
 const PENDING_EXCESS: &str = "DELETE FROM pending WHERE infohash IN (SELECT infohash FROM pending \
     WHERE infohash BETWEEN ?1 AND ?2 ORDER BY first_seen DESC LIMIT -1 OFFSET ?3)";
 
-const NEVER_AGAIN: &str = "SELECT id FROM torrents WHERE last_seen <= fetched ORDER BY id LIMIT ?1";
+const NEVER_AGAIN: &str = "SELECT id FROM torrents WHERE seen <= 0 ORDER BY id LIMIT ?1";
 const OLDEST: &str = "SELECT id FROM torrents ORDER BY id LIMIT ?1";

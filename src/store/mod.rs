@@ -14,6 +14,7 @@ pub mod recover;
 pub mod row;
 pub mod schema;
 pub mod search;
+mod squeeze;
 mod writer;
 
 use std::path::{Path, PathBuf};

@@ -8,7 +8,7 @@ use super::limits::{NODES_MAX, PENDING_MAX};
 use crate::base::{Id, InfoHash, UnixTime};
 use crate::model::{Pending, PendingState, Recovered, SavedId, SavedNode};
 
-/// Reads everything. The hashes come from indexes alone: 10 million take a few seconds.
+/// Reads everything. The hashes are read out of the rows: 10 million take some ten seconds.
 pub fn load(conn: &Connection) -> rusqlite::Result<Recovered> {
     let torrents: u64 = conn.query_row("SELECT count(*) FROM torrents", [], |row| row.get(0))?;
     Ok(Recovered {

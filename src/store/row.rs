@@ -1,21 +1,35 @@
-//! How a torrent's file list lies in its row: as little as possible, most of it deflated.
+//! How a torrent's name and file list lie in its row: in as few bytes as they need.
 //!
-//! One marker byte, then: nothing (one file, named and sized as the torrent); or the packed list;
-//! or, apart from each other because sizes do not compress and would break up what does: varints
-//! of the lengths of both parts, all sizes as varints, and all paths as raw deflate. What deflate
-//! may refer to from the beginning is [`DICTIONARY`] and the torrent's name.
+//! One marker byte, then the name and all paths squeezed together, with the sizes after them; or,
+//! where that is not worth it, the name in a column of its own, and of the list: nothing (one
+//! file, named and sized as the torrent); or the packed list; or, apart from each other because
+//! sizes do not compress and would break up what does, varints of the lengths of both parts, all
+//! sizes as varints, and all paths as raw deflate. What deflate may refer to from the beginning is
+//! [`DICTIONARY`] and the torrent's name.
 
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
 
+use super::squeeze::{BitSink, Bits, Squeezer};
 use crate::base::varint;
 use crate::model::{FileList, Torrent};
 
-/// Packs file lists; keeps its buffers between torrents.
+/// Packs names and file lists; keeps its buffers between torrents.
 pub struct Packer {
+    squeezer: Squeezer,
+    text: Vec<u8>,
     deflate: Compress,
     sizes: Vec<u8>,
     paths: Vec<u8>,
     out: Vec<u8>,
+}
+
+/// What two columns hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Packed<'a> {
+    /// The name, where it is not in the list.
+    pub name: Option<&'a [u8]>,
+    /// The file list, mostly with the name.
+    pub list: &'a [u8],
 }
 
 impl Default for Packer {
@@ -28,11 +42,77 @@ impl Packer {
     /// Ready to pack.
     pub fn new() -> Self {
         let deflate = Compress::new(Compression::new(LEVEL), false);
-        Self { deflate, sizes: Vec::new(), paths: Vec::new(), out: Vec::new() }
+        Self {
+            squeezer: Squeezer::default(),
+            text: Vec::new(),
+            deflate,
+            sizes: Vec::new(),
+            paths: Vec::new(),
+            out: Vec::new(),
+        }
     }
 
-    /// The column's bytes for this torrent.
-    pub fn pack(&mut self, torrent: &Torrent) -> &[u8] {
+    /// The columns' bytes for this torrent.
+    pub fn pack<'a>(&'a mut self, torrent: &'a Torrent) -> Packed<'a> {
+        let squeezed = self.squeeze(torrent);
+        if squeezed && self.out.len() * 4 <= self.text.len() * 3 {
+            return Packed { name: None, list: &self.out };
+        }
+        // Texts of a kind that the squeezer does not know: whichever is shorter.
+        let first = std::mem::take(&mut self.out);
+        self.pack_apart(torrent);
+        if squeezed && first.len() <= self.out.len() + torrent.name.len() {
+            self.out = first;
+            return Packed { name: None, list: &self.out };
+        }
+        Packed { name: Some(&torrent.name), list: &self.out }
+    }
+
+    /// False if it cannot be told apart afterwards, or is too long.
+    fn squeeze(&mut self, torrent: &Torrent) -> bool {
+        let single = is_single(torrent);
+        if torrent.files.packed().len() > TEXT_MAX || !self.join(torrent, single) {
+            return false;
+        }
+        self.out.clear();
+        self.out.push(if single { SQUEEZED_SINGLE } else { SQUEEZED });
+        if !single {
+            varint::push(&mut self.out, torrent.files.len() as u64);
+        }
+        let mut bits = BitSink::default();
+        self.squeezer.squeeze(&self.text, &mut self.out, &mut bits);
+        if !single {
+            push_sizes(torrent, &mut self.out, &mut bits);
+        }
+        bits.end(&mut self.out);
+        true
+    }
+
+    /// The name and the paths of all files as one text, each with its end.
+    fn join(&mut self, torrent: &Torrent, single: bool) -> bool {
+        let plain = |part: &[u8]| part.iter().all(|&byte| byte != END && byte != NEXT);
+        self.text.clear();
+        self.text.extend_from_slice(&torrent.name);
+        self.text.push(END);
+        let mut all = plain(&torrent.name);
+        if single {
+            return all && torrent.name.len() <= TEXT_MAX;
+        }
+        for file in torrent.files.iter() {
+            all &= !file.path.is_empty() && file.path.iter().all(|part| plain(part));
+            for (depth, component) in file.path.into_iter().enumerate() {
+                if depth > 0 {
+                    self.text.push(NEXT);
+                }
+                self.text.extend_from_slice(component);
+            }
+            self.text.push(END);
+        }
+        all && self.text.len() <= TEXT_MAX
+    }
+
+    /// The list alone, as it was before there was a squeezer.
+    fn pack_apart(&mut self, torrent: &Torrent) {
         let packed = torrent.files.packed();
         self.out.clear();
         if is_single(torrent) {
@@ -42,7 +122,6 @@ impl Packer {
             self.out.push(PLAIN);
             self.out.extend_from_slice(packed);
         }
-        &self.out
     }
 
     fn deflate(&mut self, torrent: &Torrent) -> bool {
@@ -70,19 +149,87 @@ impl Packer {
     }
 }
 
-/// Reads a column back. `None` if it is damaged or larger than any that was ever written.
-pub fn unpack(column: &[u8], name: &[u8], size_bytes: u64) -> Option<FileList> {
-    let (&marker, rest) = column.split_first()?;
+/// Reads the columns back: the name and the files. `None` if they are damaged or larger than any
+/// that were ever written.
+pub fn unpack(packed: Packed<'_>, size_bytes: u64) -> Option<(Vec<u8>, FileList)> {
+    let (&marker, rest) = packed.list.split_first()?;
+    let name = packed.name;
+    let single = |name: Vec<u8>| {
+        let mut files = FileList::default();
+        files.push(size_bytes, [&name[..]].into_iter());
+        Some((name, files))
+    };
     match marker {
-        SINGLE => {
-            let mut files = FileList::default();
-            files.push(size_bytes, [name].into_iter());
-            Some(files)
+        SINGLE => single(name?.to_vec()),
+        PLAIN => Some((name?.to_vec(), FileList::from_packed(rest.to_vec())?)),
+        DEFLATED => Some((name?.to_vec(), inflate(rest, name?)?)),
+        SQUEEZED_SINGLE => {
+            let mut name = Bits::new(rest).unsqueeze(1, TEXT_MAX + 1)?;
+            name.pop();
+            single(name)
         }
-        PLAIN => FileList::from_packed(rest.to_vec()),
-        DEFLATED => inflate(rest, name),
+        SQUEEZED => unsqueeze(rest),
         _ => None,
     }
+}
+
+fn unsqueeze(mut column: &[u8]) -> Option<(Vec<u8>, FileList)> {
+    let count = usize::try_from(varint::take(&mut column)?).ok().filter(|&count| count < TEXT_MAX)?;
+    let mut bits = Bits::new(column);
+    let text = bits.unsqueeze(count + 1, TEXT_MAX)?;
+    let mut parts = text.split(|&byte| byte == END);
+    let name = parts.next()?.to_vec();
+    let (mut files, mut width) = (FileList::default(), FIRST_WIDTH);
+    let mut path: Vec<&[u8]> = Vec::new();
+    for part in parts.take(count) {
+        path.clear();
+        path.extend(part.split(|&byte| byte == NEXT));
+        files.push(take_size(&mut bits, &mut width)?, path.iter().copied());
+    }
+    Some((name, files))
+}
+
+/// Each as what its number of bits is more than the one's before, and then those bits.
+fn push_sizes(torrent: &Torrent, out: &mut Vec<u8>, bits: &mut BitSink) {
+    let mut before = FIRST_WIDTH;
+    for file in torrent.files.iter() {
+        let width = u64::BITS - file.size_bytes.leading_zeros();
+        let step = width as i32 - before as i32;
+        // 0, -1, 1, -2, 2 …, from 1 on; its own width in ones and a zero, then it.
+        let step = if step < 0 { -2 * step } else { 2 * step + 1 } as u64;
+        let digits = step.ilog2();
+        bits.push(out, (1 << digits) - 1, digits + 1);
+        bits.push(out, step & ((1 << digits) - 1), digits);
+        // The highest bit is known.
+        let (low, high) = (file.size_bytes & 0xffff_ffff, file.size_bytes >> 32);
+        let count = width.saturating_sub(1);
+        bits.push(out, low & mask(count.min(32)), count.min(32));
+        bits.push(out, high & mask(count.saturating_sub(32)), count.saturating_sub(32));
+        before = width;
+    }
+}
+
+fn take_size(bits: &mut Bits<'_>, before: &mut u32) -> Option<u64> {
+    let mut digits = 0;
+    while bits.take(1)? == 1 {
+        digits += 1;
+        // Steps go to 129.
+        if digits > 7 {
+            return None;
+        }
+    }
+    let step = (1 << digits | bits.take(digits)?) as i32;
+    let step = if step % 2 == 0 { -step / 2 } else { step / 2 };
+    let width = before.checked_add_signed(step).filter(|&width| width <= u64::BITS)?;
+    *before = width;
+    match width {
+        0 => Some(0),
+        _ => Some(1 << (width - 1) | bits.take(width - 1)?),
+    }
+}
+
+fn mask(bits: u32) -> u64 {
+    (1 << bits) - 1
 }
 
 fn is_single(torrent: &Torrent) -> bool {
@@ -131,6 +278,19 @@ fn dictionary(name: &[u8]) -> Vec<u8> {
 const PLAIN: u8 = 0;
 const DEFLATED: u8 = 1;
 const SINGLE: u8 = 2;
+const SQUEEZED_SINGLE: u8 = 3;
+const SQUEEZED: u8 = 4;
+
+/// Ends a name or a path, and stands between its components; a text with others of these bytes is
+/// not squeezed.
+const END: u8 = 0;
+const NEXT: u8 = 1;
+
+/// Longer texts are left to deflate, whose codes are made for them.
+const TEXT_MAX: usize = 16 << 10;
+
+/// Bits of the size that the first one is compared with: half a gigabyte.
+const FIRST_WIDTH: u32 = 30;
 
 /// Level 6 costs a third more time than 1 and saves a fifth of the space on real lists.
 const LEVEL: u32 = 6;
@@ -162,43 +322,93 @@ Season Disc CD1CD2 Chapter  Volume  - Copy (feat. (Remastered) (Live) (Original 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::Rng;
     use crate::store::tests::torrent;
+
+    fn comes_back(packer: &mut Packer, torrent: &Torrent) -> u8 {
+        let packed = packer.pack(torrent);
+        let (name, files) = unpack(packed, torrent.size_bytes).unwrap();
+        assert_eq!((&name, &files), (&torrent.name, &torrent.files));
+        packed.list[0]
+    }
 
     #[test]
     fn every_kind_of_list_survives() {
         let mut packer = Packer::new();
         for files in [0, 1, 2, 3, 500] {
-            let torrent = torrent(7, "Some.Name.2020.mkv", files);
-            let column = packer.pack(&torrent).to_vec();
-            assert_eq!(
-                unpack(&column, &torrent.name, torrent.size_bytes).as_ref(),
-                Some(&torrent.files),
-                "{files} files"
-            );
+            comes_back(&mut packer, &torrent(7, "Some.Name.2020.mkv", files));
+        }
+        assert_eq!(comes_back(&mut packer, &torrent(7, "Some.Name.2020.mkv", 1)), SQUEEZED_SINGLE);
+        assert_eq!(comes_back(&mut packer, &torrent(7, "Some.Name.2020", 9)), SQUEEZED);
+        assert_eq!(comes_back(&mut packer, &torrent(7, "Some.Name.2020", 5_000)), DEFLATED);
+        assert_eq!(comes_back(&mut packer, &torrent(7, "\u{1}", 1)), SINGLE);
+    }
+
+    #[test]
+    fn what_would_be_mistaken_for_ends_is_kept_apart() {
+        let mut packer = Packer::new();
+        let mut rng = Rng::seeded(4);
+        for round in 0..500u64 {
+            let mut torrent = torrent(round, "", 0);
+            torrent.name = (0..rng.index(9)).map(|_| rng.below(5) as u8).collect();
+            for _ in 0..rng.index(6) {
+                let parts: Vec<Vec<u8>> = (0..rng.index(4))
+                    .map(|_| (0..rng.index(7)).map(|_| if rng.percent(9) { 1 } else { b'a' }).collect())
+                    .collect();
+                torrent.files.push(rng.u64() >> rng.index(64), parts.iter().map(Vec::as_slice));
+            }
+            comes_back(&mut packer, &torrent);
         }
     }
 
     #[test]
-    fn a_file_named_as_the_torrent_costs_a_byte_and_many_files_little() {
+    fn sizes_of_every_width_survive() {
+        let mut torrent = torrent(1, "name", 0);
+        for size in [0, 1, 2, 3, u64::MAX, 0, 1 << 32, (1 << 32) - 1, 1 << 63, 700_000_000] {
+            torrent.files.push(size, [&b"file"[..]].into_iter());
+        }
+        assert_eq!(comes_back(&mut Packer::new(), &torrent), SQUEEZED);
+    }
+
+    #[test]
+    fn names_in_any_language_take_no_more_than_their_bytes() {
         let mut packer = Packer::new();
-        assert_eq!(packer.pack(&torrent(1, "a.mkv", 1)), [SINGLE]);
-        let many = torrent(1, "a", 500);
-        assert!(packer.pack(&many).len() * 4 < many.files.packed().len());
+        for name in ["Некоторое имя 2020.mkv", "新世紀エヴァンゲリオン", "\u{feff}ﷺ\u{10ffff}", "x"]
+        {
+            let torrent = torrent(1, name, 1);
+            let packed = packer.pack(&torrent);
+            assert!(packed.list.len() + packed.name.map_or(0, <[u8]>::len) <= name.len() + 2, "{name}");
+            comes_back(&mut packer, &torrent);
+        }
+    }
+
+    #[test]
+    fn many_files_take_little() {
+        let many = torrent(1, "a", 300);
+        assert!(Packer::new().pack(&many).list.len() * 8 < many.files.packed().len());
     }
 
     #[test]
     fn damage_is_none_and_never_a_large_allocation() {
-        let column = Packer::new().pack(&torrent(1, "a", 50)).to_vec();
-        for len in 0..column.len() {
-            assert_eq!(unpack(&column[..len], b"a", 1), None);
+        for count in [50, 2_000] {
+            let torrent = torrent(1, "a", count);
+            let mut packer = Packer::new();
+            let packed = packer.pack(&torrent);
+            for len in (0..packed.list.len()).step_by(1 + count / 100) {
+                let cut = Packed { list: &packed.list[..len], ..packed };
+                assert_eq!(unpack(cut, 1), None, "{count} files, {len} bytes");
+            }
         }
-        assert_eq!(unpack(&[DEFLATED, 0, 255, 255, 255, 255, 127, 0], b"a", 1), None);
-        assert_eq!(unpack(&[9], b"a", 1), None);
+        let none = |list: &[u8]| assert_eq!(unpack(Packed { name: Some(b"a"), list }, 1), None);
+        none(&[DEFLATED, 0, 255, 255, 255, 255, 127, 0]);
+        none(&[SQUEEZED, 255, 255, 255, 255, 127, 0]);
+        none(&[9]);
         // 31 MiB in three bytes of deflate.
         let mut column = vec![DEFLATED, 0];
         varint::push(&mut column, 31 << 20);
         column.extend_from_slice(&[0x63, 0, 0]);
-        assert_eq!(unpack(&column, b"a", 1), None);
+        none(&column);
+        assert_eq!(unpack(Packed { name: None, list: &[SINGLE] }, 1), None);
     }
 
     #[test]
@@ -206,8 +416,38 @@ mod tests {
         let mut torrent = torrent(1, "a", 0);
         let path = vec![b'x'; 1 << 20];
         (0..4).for_each(|_| torrent.files.push(1, [&path[..]].into_iter()));
-        let column = Packer::new().pack(&torrent).to_vec();
-        assert!(column.len() < 8_192, "{}", column.len());
-        assert_eq!(unpack(&column, &torrent.name, 1), Some(torrent.files));
+        let mut packer = Packer::new();
+        let packed = packer.pack(&torrent);
+        assert!(packed.list.len() < 8_192, "{}", packed.list.len());
+        assert_eq!(unpack(packed, 1), Some((torrent.name.clone(), torrent.files.clone())));
+    }
+
+    quickcheck::quickcheck! {
+        fn any_list_of_files_survives(name: Vec<u8>, files: Vec<(u64, Vec<Vec<u8>>)>, times: u8) -> bool {
+            let mut torrent = torrent(1, "a", 0);
+            torrent.name = name;
+            for (size, path) in files.iter().cycle().take(files.len() * usize::from(times % 4)) {
+                torrent.files.push(*size, path.iter().map(Vec::as_slice));
+            }
+            let mut packer = Packer::new();
+            // The second time with buffers that were used.
+            (0..2).all(|_| {
+                let column = packer.pack(&torrent);
+                column.len() <= torrent.files.packed().len() + 1
+                    && unpack(column, &torrent.name, torrent.size_bytes).as_ref() == Some(&torrent.files)
+            })
+        }
+
+        fn damaged_columns_do_no_harm(files: Vec<(u64, Vec<u8>)>, changes: Vec<(u16, u8)>) -> bool {
+            let mut torrent = torrent(1, "name", 0);
+            files.iter().for_each(|(size, path)| torrent.files.push(*size, [&path[..]].into_iter()));
+            let mut column = Packer::new().pack(&torrent).to_vec();
+            for (at, byte) in changes {
+                let at = usize::from(at) % column.len();
+                column[at] = byte;
+            }
+            let read = unpack(&column, &torrent.name, torrent.size_bytes);
+            read.is_none_or(|files| files.iter().count() == files.len())
+        }
     }
 }

@@ -168,6 +168,8 @@ fn prepare(conn: &mut Connection, db: &Path, migrations: &[&str]) -> Result<(), 
         back_up(conn, db, version)?;
     }
     conn.execute_batch(PRAGMAS)?;
+    // A table that is made anew is not empty in between: what refers to it stays.
+    conn.pragma_update(None, "foreign_keys", false)?;
     for (index, sql) in migrations.iter().enumerate().skip(version as usize) {
         log::info!("bringing the archive to schema {} of {}", index + 1, migrations.len());
         let tx = conn.transaction()?;
@@ -176,7 +178,7 @@ fn prepare(conn: &mut Connection, db: &Path, migrations: &[&str]) -> Result<(), 
         tx.pragma_update(None, "user_version", index as u32 + 1)?;
         tx.commit()?;
     }
-    Ok(())
+    Ok(conn.pragma_update(None, "foreign_keys", true)?)
 }
 
 /// The schema of the file, 0 if it is new.
@@ -206,7 +208,8 @@ fn back_up(conn: &Connection, db: &Path, version: u32) -> Result<(), Fault> {
 }
 
 /// One file a version, in order; released ones never change.
-const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_archive.sql")];
+const MIGRATIONS: &[&str] =
+    &[include_str!("migrations/0001_archive.sql"), include_str!("migrations/0002_smaller_rows.sql")];
 
 /// "DhtH": tells our files from other programs' databases.
 const APPLICATION_ID: u32 = 0x4468_7448;
@@ -222,7 +225,6 @@ const PRAGMAS_OF_A_NEW_FILE: &str = "PRAGMA page_size = 8192; PRAGMA auto_vacuum
 const PRAGMAS: &str = "
 PRAGMA journal_mode = WAL;
 PRAGMA synchronous = NORMAL;
-PRAGMA foreign_keys = ON;
 PRAGMA cache_size = -32768;
 PRAGMA journal_size_limit = 67108864;
 PRAGMA temp_store = MEMORY;
@@ -231,6 +233,9 @@ PRAGMA temp_store = MEMORY;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::Archive;
+    use crate::store::apply::BY_KEY;
+    use crate::store::tests::torrent;
 
     fn place() -> (tempfile::TempDir, PathBuf) {
         let dir = tempfile::tempdir().unwrap();
@@ -304,6 +309,44 @@ mod tests {
             copy.query_row("SELECT count(*) FROM settings", [], |row| row.get::<_, u32>(0)).unwrap(),
             1
         );
+    }
+
+    #[test]
+    fn an_archive_of_version_1_is_read_on() {
+        let (_dir, db) = place();
+        let mut conn = Connection::open(&db).unwrap();
+        prepare(&mut conn, &db, &MIGRATIONS[..1]).map_err(Fault::log).unwrap();
+        let (one, many) = (torrent(1, "one.mkv", 1), torrent(2, "many", 3));
+        let plain = [&[0], many.files.packed()].concat();
+        for (id, torrent, list) in [(1, &one, vec![2]), (7, &many, plain)] {
+            let sql = "INSERT INTO torrents VALUES (?1, ?2, NULL, ?3, ?4, ?5, 262144, 0, 0, 1000, 1100, 1250, 9, \
+                       3, 1200, ?6)";
+            let files = torrent.files.len();
+            let values = (id, torrent.infohash.0, &torrent.name, torrent.size_bytes, files, list);
+            conn.execute(sql, values).unwrap();
+            conn.execute("INSERT INTO raw VALUES (?1, ?2)", (id, &torrent.raw[..])).unwrap();
+        }
+        drop(conn);
+        drop(open_writer(&db).unwrap());
+        let archive = Archive::open_read_only(&db).unwrap();
+        for (id, torrent) in [(1, one), (7, many)] {
+            let stored = archive.torrent(torrent.infohash).unwrap().unwrap();
+            assert_eq!((stored.id, &stored.name, &stored.files), (id, &torrent.name, &torrent.files));
+            let times = [stored.first_seen, stored.fetched, stored.last_seen].map(|time| time.0);
+            assert_eq!((times, stored.piece_length), ([1000, 1100, 1250], 262_144));
+            assert_eq!((stored.seeders, stored.leechers), (Some(9), Some(3)));
+            assert_eq!(archive.raw(id).unwrap().as_deref(), Some(&torrent.raw[..]));
+        }
+        assert!(archive.check(&mut |_, _| {}).unwrap().is_good());
+    }
+
+    #[test]
+    fn a_hash_is_found_by_its_index() {
+        let (_dir, db) = place();
+        let (conn, _lock) = open_writer(&db).unwrap();
+        let sql = format!("EXPLAIN QUERY PLAN SELECT id FROM torrents WHERE {BY_KEY}");
+        let plan: String = conn.query_row(&sql, [[0u8; 20]], |row| row.get(3)).unwrap();
+        assert!(plan.starts_with("SEARCH torrents USING INDEX torrents_key"), "{plan}");
     }
 
     #[test]

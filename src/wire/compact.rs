@@ -83,4 +83,33 @@ mod tests {
         assert_eq!(nodes(&list[..NODE_V4 * 2 - 1], false).count(), 0);
         assert_eq!(nodes(&list, true).count(), 0);
     }
+
+    quickcheck::quickcheck! {
+        fn whole_lists_are_read_to_the_same_bytes_and_others_to_none(bytes: Vec<u8>, v6: bool, cut: u8) -> bool {
+            let size = if v6 { NODE_V6 } else { NODE_V4 };
+            // Whole more often than not.
+            let list: Vec<u8> = bytes.iter().copied().cycle().take(bytes.len().min(9) * size).collect();
+            let list = &list[..list.len() - (usize::from(cut) % size).min(list.len()) * usize::from(cut > 200)];
+            let mut written = Vec::new();
+            for node in nodes(list, v6) {
+                let mut out = [0; PEER_V6];
+                let len = write_peer(node.addr, &mut out);
+                written.extend_from_slice(&node.id.0);
+                written.extend_from_slice(&out[..len]);
+            }
+            written == if list.len().is_multiple_of(size) { list } else { &[] }
+        }
+
+        fn an_address_is_read_by_its_length_alone(bytes: Vec<u8>) -> bool {
+            (0..=bytes.len().min(20)).all(|len| {
+                let read = peer(&bytes[..len]);
+                let same = |addr| {
+                    let mut out = [0; PEER_V6];
+                    let written = write_peer(addr, &mut out);
+                    out[..written] == bytes[..len]
+                };
+                read.is_some() == (len == PEER_V4 || len == PEER_V6) && read.is_none_or(same)
+            })
+        }
+    }
 }

@@ -428,5 +428,53 @@ mod tests {
             _ = (Metadata::decode(&bytes), pex_added(&bytes).map(Iterator::count));
             true
         }
+
+        fn extended_handshakes_of_any_content_round_trip(metadata: u8, pex: u8, size: Option<i64>) -> bool {
+            let some = |id: u8| (id > 0).then_some(id);
+            let ours = ExtendedHandshake { ut_metadata: some(metadata), ut_pex: some(pex), metadata_size: size };
+            let mut out = [0; 160];
+            let len = ours.encode(&mut out).unwrap();
+            let Ok(Some((Frame::Extended(0, payload), taken))) = frame(&out[..len]) else { return false };
+            taken == len && ExtendedHandshake::decode(payload) == Ok(ours) && dict_len(&out[..len]) == len - 6
+        }
+
+        fn metadata_messages_of_any_content_round_trip(
+            kind: u8, id: u8, piece: u32, total_size: i64, payload: Vec<u8>
+        ) -> bool {
+            let message = match kind % 4 {
+                0 => Metadata::Request { piece },
+                1 => Metadata::Data { piece, total_size, payload: &payload },
+                2 => Metadata::Reject { piece },
+                _ => Metadata::Unknown,
+            };
+            let mut out = vec![0; payload.len() + 100];
+            let len = message.encode(id, &mut out).unwrap();
+            let Ok(Some((Frame::Extended(same, body), taken))) = frame(&out[..len]) else { return false };
+            (same, taken, Metadata::decode(body)) == (id, len, Ok(message))
+        }
+
+        fn a_stream_of_frames_is_the_same_however_it_is_cut(payloads: Vec<(u8, Vec<u8>)>, cuts: Vec<u8>) -> bool {
+            let mut stream = Vec::new();
+            for (id, payload) in &payloads {
+                stream.extend_from_slice(&(payload.len() as u32 + 1).to_be_bytes());
+                stream.push(*id);
+                stream.extend_from_slice(payload);
+            }
+            let read = |ends: &[usize]| {
+                let (mut found, mut at) = (Vec::new(), 0);
+                for end in ends {
+                    while let Ok(Some((frame, taken))) = frame(&stream[at..*end]) {
+                        found.push((frame, taken));
+                        at += taken;
+                    }
+                }
+                found
+            };
+            let mut ends: Vec<usize> = cuts.iter().map(|cut| usize::from(*cut).min(stream.len())).collect();
+            ends.sort_unstable();
+            ends.push(stream.len());
+            let whole = read(&[stream.len()]);
+            whole.len() == payloads.len() && read(&ends) == whole
+        }
     }
 }

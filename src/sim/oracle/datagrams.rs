@@ -43,7 +43,7 @@ impl Oracle {
         direct: bool,
     ) {
         let now = times.0;
-        self.check_limits(host, now, to, data.len(), direct);
+        self.check_limits(host, times, to, data.len(), direct);
         let book = &mut self.books[host.index()];
         book.queries.left += 1;
         if direct {
@@ -99,11 +99,16 @@ impl Oracle {
         let refused =
             after.dht.dropped_flows > before.dht.dropped_flows || !Scope::may_contact(book.listen, from);
         if !refused && book.router.is_limited() {
-            let fits = book.router.see(times.0, FlowKey::Datagrams(from), true);
-            self.note(Rule::Flows);
+            let fits = book.router.see(times.1, FlowKey::Datagrams(from), true);
+            let live = book.router.count(times.1) + book.served.count(times.1);
             if !fits {
                 return self.fail(Rule::Flows, host, times.0, format!("{from} came in over the limit"));
             }
+            if after.flows > live {
+                let detail = format!("it counts {} flows, of which {live} are live", after.flows);
+                return self.fail(Rule::Flows, host, times.0, detail);
+            }
+            self.note(Rule::Flows);
         }
         match krpc::decode(data).map(|message| (message, message.body)) {
             Ok((message, Body::Query(query))) => {
@@ -178,7 +183,7 @@ impl Oracle {
         self.note(Rule::Duplicate);
         let plain = |tallies: &Tallies| {
             let mut plain = *tallies;
-            plain.dht.received = 0;
+            (plain.flows, plain.dht.received) = (0, 0);
             plain.dht.dropped_stray = 0;
             plain.dht.dropped_flows = 0;
             plain.dht.dropped_malformed = 0;
@@ -275,7 +280,7 @@ impl Oracle {
     }
 
     /// Addresses, rates and flows of a datagram that leaves.
-    fn check_limits(&mut self, host: HostId, now: Instant, to: SocketAddr, len: usize, direct: bool) {
+    fn check_limits(&mut self, host: HostId, (now, local): Times, to: SocketAddr, len: usize, direct: bool) {
         let book = &mut self.books[host.index()];
         let (rate, most) = (u64::from(book.rates.answers_per_address), u64::from(book.rates.answers_burst));
         let answers =
@@ -288,7 +293,7 @@ impl Oracle {
             Some((Rule::Rates, format!("more than {} bytes a second", book.rates.bytes_out)))
         } else if answers.is_some_and(|window| !window.take(now, 1)) {
             Some((Rule::Rates, format!("more than {rate} answers a second to {to}")))
-        } else if !book.router.see(now, FlowKey::Datagrams(to), false) {
+        } else if !book.router.see(local, FlowKey::Datagrams(to), false) {
             Some((Rule::Flows, format!("{to} was contacted over the limit")))
         } else {
             None

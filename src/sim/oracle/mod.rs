@@ -180,6 +180,8 @@ struct Book {
     bytes: Window,
     answers: BTreeMap<IpAddr, Window>,
     router: Router,
+    /// Flows of streams that others opened: they count, but cannot be refused any more.
+    served: Router,
     verified: BTreeSet<(SocketAddr, Id)>,
     /// Nodes that are not to be sampled before this.
     wait: BTreeMap<SocketAddr, Instant>,
@@ -402,6 +404,7 @@ impl Book {
             bytes: Window::new(rates.bytes_out, burst(rates.bytes_out, BYTES_BURST_MIN), now),
             answers: BTreeMap::new(),
             router: Router::new(rates.flows),
+            served: Router::new(rates.flows),
             verified: BTreeSet::new(),
             wait: BTreeMap::new(),
             tokens: BTreeMap::new(),
@@ -421,10 +424,9 @@ impl Book {
         self.packets.set_rate(now, rates.packets_out, burst(rates.packets_out, 1));
         self.bytes.set_rate(now, rates.bytes_out, burst(rates.bytes_out, BYTES_BURST_MIN));
         self.router.set_cap(rates.flows);
-        for window in self.answers.values_mut() {
-            let (rate, burst) = (u64::from(rates.answers_per_address), u64::from(rates.answers_burst));
-            window.set_rate(now, rate, burst);
-        }
+        self.served.set_cap(rates.flows);
+        // A larger burst is there at once for whoever has been quiet.
+        self.answers.clear();
     }
 
     /// A hash was heard of in a way that obliges the engine to care.

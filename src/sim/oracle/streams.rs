@@ -50,7 +50,7 @@ impl Oracle {
             Some((Rule::Rates, format!("{fetches} fetches at once, {} may be", book.rates.fetches)))
         } else if crowded {
             Some((Rule::Rates, format!("more than {PER_HOST} fetches from {}", to.ip())))
-        } else if !book.router.see(now, FlowKey::Stream(number), false) {
+        } else if !book.router.see(local, FlowKey::Stream(number), false) {
             Some((Rule::Flows, format!("a stream to {to} was opened over the limit")))
         } else if book.stopping {
             Some((Rule::Drained, format!("a stream to {to} was opened after the stop")))
@@ -79,22 +79,21 @@ impl Oracle {
         }
     }
 
-    pub(in crate::sim) fn opened(&mut self, host: HostId, (now, local): Times, link: LinkId) {
+    pub(in crate::sim) fn opened(&mut self, host: HostId, (_, local): Times, link: LinkId) {
         let book = &mut self.books[host.index()];
         let Some(stream) = book.streams.get_mut(&link).filter(|stream| !stream.open) else { return };
         (stream.open, stream.heard_at) = (true, local);
         book.half_open -= 1;
-        book.router.see(now, FlowKey::Stream(stream.number), true);
+        book.router.see(local, FlowKey::Stream(stream.number), true);
     }
 
-    pub(in crate::sim) fn bytes_in(&mut self, host: HostId, (now, local): Times, link: LinkId, len: usize) {
+    pub(in crate::sim) fn bytes_in(&mut self, host: HostId, (_, local): Times, link: LinkId, len: usize) {
         let book = &mut self.books[host.index()];
         book.tcp_in += len as u64;
         let Some(stream) = book.streams.get_mut(&link) else { return };
         stream.heard_at = local;
-        if stream.outgoing {
-            book.router.see(now, FlowKey::Stream(stream.number), true);
-        }
+        let router = if stream.outgoing { &mut book.router } else { &mut book.served };
+        router.see(local, FlowKey::Stream(stream.number), true);
     }
 
     pub(in crate::sim) fn bytes_out(&mut self, host: HostId, len: usize) {

@@ -57,7 +57,8 @@ pub(super) enum FlowKey {
     Datagrams(SocketAddr),
 }
 
-/// Live flows: each until 30 s after its last packet if only one side has spoken, else 180 s.
+/// Live flows: each until 30 s after its last packet if only one side has spoken, else 180 s, by
+/// the host's clock: a host that was suspended believes in flows that have ended meanwhile.
 pub(super) struct Router {
     cap: usize,
     live: BTreeMap<FlowKey, (Instant, bool)>,
@@ -76,14 +77,18 @@ impl Router {
         self.cap > 0
     }
 
+    /// How many are live.
+    pub(super) fn count(&mut self, now: Instant) -> usize {
+        self.live.retain(|_, flow| is_live(now, flow));
+        self.live.len()
+    }
+
     /// A packet. False if it opens a flow too many.
     pub(super) fn see(&mut self, now: Instant, key: FlowKey, inbound: bool) -> bool {
         if self.cap == 0 {
             return true;
         }
-        let live = |(last, answered): &(Instant, bool)| {
-            now.since(*last) < if *answered { ANSWERED } else { UNANSWERED }
-        };
+        let live = |flow: &(Instant, bool)| is_live(now, flow);
         if let Some(flow) = self.live.get_mut(&key).filter(|flow| live(flow)) {
             *flow = (now, flow.1 || inbound);
             return true;
@@ -96,6 +101,10 @@ impl Router {
         self.live.insert(key, (now, inbound));
         self.live.len() <= self.cap
     }
+}
+
+fn is_live(now: Instant, (last, answered): &(Instant, bool)) -> bool {
+    now.since(*last) < if *answered { ANSWERED } else { UNANSWERED }
 }
 
 const NANOS: i128 = 1_000_000_000;

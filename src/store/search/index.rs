@@ -31,6 +31,8 @@ pub struct Searcher {
     fields: Fields,
     reader: IndexReader,
     last: i64,
+    /// The list of segments that this was opened by.
+    list: Vec<u8>,
 }
 
 impl Indexer {
@@ -128,13 +130,18 @@ impl Indexer {
 impl Searcher {
     /// Opens the index in `dir` as it is now.
     pub fn open(dir: &Path) -> Result<Self, IndexError> {
-        if !dir.join("meta.json").is_file() {
-            return Err(IndexError::Missing);
-        }
+        // Read first: should it change meanwhile, this is taken for old, not for new.
+        let Ok(list) = std::fs::read(dir.join(LIST)) else { return Err(IndexError::Missing) };
         let index = existing(dir)?;
         let last = last_of(&index);
         let reader = index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into();
-        Ok(Self { fields: schema().1, reader: reader.map_err(|error: TantivyError| failed(&error))?, last })
+        let reader = reader.map_err(|error: TantivyError| failed(&error))?;
+        Ok(Self { fields: schema().1, reader, last, list })
+    }
+
+    /// True if nothing was committed since this was opened.
+    pub fn is_current(&self, dir: &Path) -> bool {
+        std::fs::read(dir.join(LIST)).is_ok_and(|list| list == self.list)
     }
 
     /// The id up to which rows are in.
@@ -297,6 +304,9 @@ fn failed(error: &dyn std::fmt::Display) -> IndexError {
 /// How the names of a segment's files begin, and those of files that are about to be renamed.
 const UUID_DIGITS: usize = 32;
 const TEMPORARY: &str = ".tmp";
+
+/// The file with the list of segments.
+const LIST: &str = "meta.json";
 
 const ID: &str = "id";
 const SIZE: &str = "size";

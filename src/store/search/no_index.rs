@@ -55,6 +55,11 @@ impl Searcher {
     }
 
     /// Unreachable.
+    pub fn is_current(&self, _dir: &Path) -> bool {
+        match *self {}
+    }
+
+    /// Unreachable.
     pub fn last_indexed(&self) -> i64 {
         match *self {}
     }
