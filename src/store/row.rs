@@ -432,22 +432,25 @@ mod tests {
             let mut packer = Packer::new();
             // The second time with buffers that were used.
             (0..2).all(|_| {
-                let column = packer.pack(&torrent);
-                column.len() <= torrent.files.packed().len() + 1
-                    && unpack(column, &torrent.name, torrent.size_bytes).as_ref() == Some(&torrent.files)
+                let packed = packer.pack(&torrent);
+                let len = packed.list.len() + packed.name.map_or(0, <[u8]>::len);
+                len <= torrent.name.len() + torrent.files.packed().len() + 1
+                    && unpack(packed, torrent.size_bytes) == Some((torrent.name.clone(), torrent.files.clone()))
             })
         }
 
         fn damaged_columns_do_no_harm(files: Vec<(u64, Vec<u8>)>, changes: Vec<(u16, u8)>) -> bool {
             let mut torrent = torrent(1, "name", 0);
             files.iter().for_each(|(size, path)| torrent.files.push(*size, [&path[..]].into_iter()));
-            let mut column = Packer::new().pack(&torrent).to_vec();
+            let mut packer = Packer::new();
+            let packed = packer.pack(&torrent);
+            let mut list = packed.list.to_vec();
             for (at, byte) in changes {
-                let at = usize::from(at) % column.len();
-                column[at] = byte;
+                let at = usize::from(at) % list.len();
+                list[at] = byte;
             }
-            let read = unpack(&column, &torrent.name, torrent.size_bytes);
-            read.is_none_or(|files| files.iter().count() == files.len())
+            let read = unpack(Packed { list: &list, ..packed }, torrent.size_bytes);
+            read.is_none_or(|(_, files)| files.iter().count() == files.len())
         }
     }
 }
