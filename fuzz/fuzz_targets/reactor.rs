@@ -22,10 +22,10 @@ use dht_hunter::reactor::start::Listening;
 use dht_hunter::reactor::sys::signals::Arrived;
 use dht_hunter::reactor::sys::udp::{DATAGRAM_MAX, Received, SendReport};
 use dht_hunter::reactor::{Archive, Drive, Exit, Gauges, Handle, Listen, Observer, Reactor, Wake};
+use dht_hunter_fuzz::Feed;
 use dht_hunter_fuzz::commands::{Commands, rates};
 use dht_hunter_fuzz::crowd::Crowd;
 use dht_hunter_fuzz::remote::Remote;
-use dht_hunter_fuzz::Feed;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: &[u8]| {

@@ -188,7 +188,7 @@ fn story(small: &Report) -> Vec<String> {
     let Some(failure) = &small.failure else {
         return vec!["it does not fail a second time: report this".to_owned()];
     };
-    let host = failure.host.map_or("the world".to_owned(), |host| format!("host {}", host.index()));
+    let host = failure.host.map_or_else(|| "the world".to_owned(), |host| format!("host {}", host.index()));
     let seconds = failure.at.0 as f64 / 1e9;
     let mut lines = vec![
         String::new(),

@@ -119,7 +119,7 @@ impl Peers {
         let mut drawn = [NONE; SAMPLES_MAX];
         // Floyd's algorithm: `count` distinct indices with as many draws.
         for (filled, last) in (all - count..all).enumerate() {
-            let random = (u64::from(rng.u32()) * (last as u64 + 1) >> 32) as u32;
+            let random = ((u64::from(rng.u32()) * (last as u64 + 1)) >> 32) as u32;
             let twice = drawn[..filled].contains(&random);
             drawn[filled] = if twice { last as u32 } else { random };
             out[filled] = self.swarms[drawn[filled] as usize].hash;

@@ -5,7 +5,7 @@
 //! file, named and sized as the torrent); or the packed list; or, apart from each other because
 //! sizes do not compress and would break up what does, varints of the lengths of both parts, all
 //! sizes as varints, and all paths as raw deflate. What deflate may refer to from the beginning is
-//! [`DICTIONARY`] and the torrent's name.
+//! `DICTIONARY` and the torrent's name.
 
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
 
