@@ -40,9 +40,9 @@
 //! [`reactor`] receives a datagram, `dht::client` reads samples from it, `engine::wiring::found`
 //! drops what is known, [`metadata::queue`] ranks the rest and wants peers, a lookup asks the node
 //! that gave the sample and then the network, [`metadata::Fetch`] talks to a peer,
-//! [`metadata::verify`](metadata::verify()) judges, [`metadata::torrent::parse`] reads,
-//! `engine::wiring::fetches` filters and hands it to the archive's writer thread, which feeds the
-//! search index.
+//! [`metadata::verify`](metadata::verify()) judges, [`metadata::torrent::parse`] reads, the filter
+//! is asked (all three on a worker thread if it is large), `engine::wiring::fetches` hands it to
+//! the archive's writer thread, which feeds the search index.
 //!
 //! # Where to change what
 //!

@@ -57,6 +57,9 @@ impl Pace {
             self.purse += bucket.take_up_to(now, share);
             self.grants = self.purse / STEP;
         }
+        // What is put aside counts against the burst, so that the rate holds over every window.
+        let beyond = bucket.available(now).saturating_add(self.purse).saturating_sub(bucket.burst());
+        bucket.take_up_to(now, beyond);
         if bucket.rate() > 0 {
             self.grants = self.grants.checked_sub(1)?;
         }
