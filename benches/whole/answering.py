@@ -21,9 +21,7 @@ def row(wish):
     peers = {}
     with machine.folder() as folder:
         wish.say("answering: dht-hunter")
-        ours = node(folder, ASKS, lambda port, load: [
-            tools.hunter(), "run", "--profile", "max", "--listen", f"127.0.0.1:{port}", "--http", "off",
-            "--bootstrap", f"{FIRST}:{load}", "--db", f"{folder}/node.db"], capture=folder)
+        ours = node(folder, ASKS, lambda port, load: command(folder, port, load), capture=folder)
         wish.say("answering: the limit")
         limit = {ask: responder(folder, ask) for ask in ASKS}
         if wish.peers:
@@ -41,12 +39,18 @@ def row(wish):
                     others)
 
 
-def node(folder, asks, command, capture=None):
+def command(folder, port, load):
+    """Our node, its defaults but for the profile."""
+    return [tools.hunter(), "run", "--profile", "max", "--listen", f"127.0.0.1:{port}", "--http", "off",
+            "--bootstrap", f"{FIRST}:{load}", "--db", f"{folder}/node.db"]
+
+
+def node(folder, asks, start, capture=None):
     """A whole node: answers per CPU-second by kind, the median of the rounds."""
     port, load = machine.free_port(), machine.free_port()
     with contextlib.ExitStack() as stack:
         under_test = stack.enter_context(Process(
-            command(port, load), machine.MEASURED, f"{folder}/node.log", stdin=subprocess.PIPE))
+            start(port, load), machine.MEASURED, f"{folder}/node.log", stdin=subprocess.PIPE))
         asker = stack.enter_context(start_load(folder, port, under_test, asks, load,
                                                ["--capture", capture] if capture else []))
         table = json.loads(asker.child.stdout.readline() or "{}")

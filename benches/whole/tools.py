@@ -64,6 +64,16 @@ def mainline():
 
 
 @functools.cache
+def flamegraph():
+    """Draws flame graphs; built once, from the crate inferno."""
+    tool = TARGET / "tools/bin/inferno-flamegraph"
+    if not tool.exists():
+        run(["cargo", "install", "--quiet", "--locked", "--root", TARGET / "tools", "--target-dir", TARGET / "tools/build",
+             "inferno"])
+    return tool
+
+
+@functools.cache
 def python():
     """A Python that has libtorrent."""
     venv = TARGET / "peers-venv"

@@ -94,6 +94,7 @@ fn all_frames(stream: &[u8]) -> (Vec<(Frame<'_>, usize)>, bool) {
                     (Frame::KeepAlive, Head::KeepAlive) => assert_eq!(taken, 4),
                     (Frame::Extended(id, payload), Head::Extended { id: same, .. }) => {
                         assert_eq!((id, payload), (same, &rest[at..taken]));
+                        assert!(payload.len() <= FRAME_MAX);
                     }
                     (Frame::Other(id), Head::Other { id: same, .. }) => assert_eq!(id, same),
                     (frame, head) => panic!("{head:?} became {frame:?}"),

@@ -135,6 +135,9 @@ pub struct Swarm {
     /// Nodes and peers that lie
     #[arg(long, value_name = "PCT", value_parser = parse_percent, default_value = "0")]
     pub hostile: f64,
+    /// Nodes that go every 10 s and come back as others
+    #[arg(long, value_name = "PCT", value_parser = parse_percent, default_value = "0")]
+    pub churn: f64,
     /// UDP port of all nodes; 0 picks one
     #[arg(long, value_name = "PORT", default_value_t = 0)]
     pub port: u16,
@@ -144,6 +147,9 @@ pub struct Swarm {
     /// Write the infohashes here, one a line
     #[arg(long, value_name = "FILE")]
     pub list: Option<PathBuf>,
+    /// Write here five times a second what happened, as JSON
+    #[arg(long, value_name = "FILE")]
+    pub stats: Option<PathBuf>,
 }
 
 /// `simulate`

@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
@@ -11,7 +12,7 @@ use super::failure::{Failure, Outcome};
 use super::print::Out;
 use super::units::human_count;
 use crate::base::InfoHash;
-use crate::swarm::{Config, Swarm};
+use crate::swarm::{Config, Stats, Swarm};
 
 /// Keeps a swarm up until it is killed; it has nothing to lose.
 pub fn run(args: &SwarmArgs, json: bool) -> Result<Outcome, Failure> {
@@ -21,8 +22,19 @@ pub fn run(args: &SwarmArgs, json: bool) -> Result<Outcome, Failure> {
     }
     let bootstrap = entry(&swarm)?;
     announce(args, bootstrap, swarm.reachable().len() as u64, json)?;
+    let live = swarm.live();
+    let mut told = Instant::now();
+    let mut tell = |stats: &Stats| {
+        if let Some(path) = args.stats.as_deref().filter(|_| told.elapsed() >= TELL_EVERY) {
+            told = Instant::now();
+            if let Err(fault) = write_stats(path, live, stats) {
+                log::warn!("cannot write {}: {fault}", path.display());
+            }
+        }
+        false
+    };
     swarm
-        .run(|_| false)
+        .run(&mut tell)
         .map_err(|fault| Failure::failed(format!("the swarm broke down: {fault}; start it again")))?;
     Ok(Outcome::Done)
 }
@@ -62,6 +74,7 @@ fn config(args: &SwarmArgs) -> Result<Config, Failure> {
         dead_peers_pct: args.dead_peers * 100.0,
         loss_pct: args.loss * 100.0,
         hostile_pct: args.hostile * 100.0,
+        churn_pct: args.churn * 100.0,
         port: args.port,
         seed: args.seed,
         ..Config::default()
@@ -99,3 +112,21 @@ fn write_list(path: &Path, infohashes: &[InfoHash]) -> Result<(), Failure> {
     infohashes.iter().try_for_each(|infohash| writeln!(file, "{infohash}")).map_err(cannot)?;
     file.flush().map_err(cannot)
 }
+
+/// In one piece, so that whoever reads it never sees half of it.
+fn write_stats(path: &Path, live: u32, stats: &Stats) -> std::io::Result<()> {
+    let said = json!({
+        "live": live,
+        "nodes_asked": stats.nodes_asked,
+        "received": stats.received,
+        "answered": stats.answered,
+        "accepted": stats.accepted,
+        "open": stats.open,
+        "metadata_served": stats.metadata_served,
+    });
+    let draft = path.with_extension("new");
+    std::fs::write(&draft, said.to_string())?;
+    std::fs::rename(&draft, path)
+}
+
+const TELL_EVERY: Duration = Duration::from_millis(200);

@@ -9,37 +9,47 @@ use std::hash::BuildHasher;
 ///
 /// It is in many parts that grow one by one: a single set of ten million would stand still for half
 /// a second when it grows.
-pub(super) struct Known {
+pub struct Known {
     parts: Box<[Set<u64>]>,
     len: usize,
     key: State,
 }
 
 impl Known {
-    pub(super) fn new(rng: &mut Rng) -> Self {
+    /// Nothing is known yet.
+    pub fn new(rng: &mut Rng) -> Self {
         let parts = (0..PARTS).map(|_| set(rng)).collect();
         Self { parts, len: 0, key: state(rng) }
     }
 
-    pub(super) fn insert(&mut self, hash: &InfoHash) {
+    /// It needs no second look from now on.
+    pub fn insert(&mut self, hash: &InfoHash) {
         if self.len < KNOWN_MAX {
             let fingerprint = self.key.hash_one(hash);
             self.len += usize::from(self.parts[part_of(fingerprint)].insert(fingerprint));
         }
     }
 
-    pub(super) fn remove(&mut self, hash: &InfoHash) {
+    /// It may be looked at again.
+    pub fn remove(&mut self, hash: &InfoHash) {
         let fingerprint = self.key.hash_one(hash);
         self.len -= usize::from(self.parts[part_of(fingerprint)].remove(&fingerprint));
     }
 
-    pub(super) fn contains(&self, hash: &InfoHash) -> bool {
+    /// Whether it needs no second look.
+    pub fn contains(&self, hash: &InfoHash) -> bool {
         let fingerprint = self.key.hash_one(hash);
         self.parts[part_of(fingerprint)].contains(&fingerprint)
     }
 
-    pub(super) fn len(&self) -> usize {
+    /// How many.
+    pub fn len(&self) -> usize {
         self.len
+    }
+
+    /// True if every hash is new.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
     }
 }
 

@@ -6,7 +6,7 @@
 
 pub mod config;
 pub mod io;
-mod known;
+pub mod known;
 mod links;
 mod pace;
 mod persist;

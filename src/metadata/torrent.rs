@@ -324,7 +324,7 @@ mod tests {
         let torrent = read("d7:privatei42e6:lengthi1e4:namei7e10:name.utf-81:ue").unwrap();
         assert_eq!((torrent.flags.private, torrent.name.as_slice()), (true, &b"u"[..]));
         let torrent = read("d5:filesli1ed6:lengthi1e4:path1:xed6:length1:x4:pathleee4:name1:ne").unwrap();
-        assert_eq!(files(&torrent), named(&[(1, "")]));
+        assert_eq!(files(&torrent), named(&[(1, "_")]));
     }
 
     #[test]

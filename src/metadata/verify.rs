@@ -2,7 +2,7 @@
 //! 20 bytes of their SHA-256.
 
 use crate::base::{Id, InfoHash, hash};
-use crate::wire::bencode::{self, Limits, Value};
+use crate::wire::bencode::{Cursor, Kind};
 
 /// What was proved of an info dictionary. `verify` fills in the hash that matched;
 /// [`super::torrent::parse`], which reads the dictionary anyway, adds the other one of a hybrid.
@@ -32,9 +32,21 @@ impl Hashes {
     }
 }
 
+/// Read as [`super::torrent::parse`] reads it: of two such keys the last counts, and damage in what
+/// nobody looks at is none.
 fn meta_version(raw: &[u8]) -> Option<i64> {
-    let dict = bencode::decode(raw, &Limits::INFO).ok()?.dict()?;
-    dict.get(b"meta version").and_then(Value::int)
+    let (mut cursor, mut version) = (Cursor::new(raw), None);
+    if !cursor.enter(Kind::Dict).ok()? {
+        return None;
+    }
+    while let Some(key) = cursor.key().ok()? {
+        if key == b"meta version" {
+            version = cursor.int().ok()?;
+        } else {
+            cursor.skip().ok()?;
+        }
+    }
+    version
 }
 
 #[cfg(test)]
@@ -59,6 +71,20 @@ mod tests {
         for raw in [&b"d12:meta versioni1e4:name1:xe"[..], b"d4:name1:xe", b"junk", b""] {
             let long = hash::sha256(raw);
             assert_eq!(verify(Id::from_slice(&long[..20]).unwrap(), raw), None);
+        }
+    }
+    /// Found by fuzzing: what was proved by its v2 hash was then read as a v1 torrent, or the other
+    /// way round.
+    #[test]
+    fn the_proof_and_the_parse_read_the_version_alike() {
+        let twice = b"d9:file treed1:ad0:d6:lengthi5eeee12:meta versioni2e12:meta versioni1e4:name1:xe";
+        let damaged = b"d9:file treed1:ad0:d6:lengthi5eeee12:meta versioni2e4:name1:x1:zi1-2ee";
+        for (raw, v2) in [(&twice[..], false), (damaged, true)] {
+            let by_v1 = verify(Id(hash::sha1(raw)), raw).unwrap();
+            let by_v2 = verify(Id::from_slice(&hash::sha256(raw)[..20]).unwrap(), raw);
+            assert_eq!(by_v2.is_some(), v2);
+            let torrent = super::super::torrent::parse(raw.to_vec().into(), by_v1, Default::default());
+            assert_eq!(torrent.map(|torrent| torrent.v2.is_some()).unwrap_or_default(), v2);
         }
     }
 }

@@ -47,9 +47,11 @@ pub struct Listening<N: Net = SystemNet> {
     handle: Handle,
 }
 
-/// Opens the sockets on the real network, raises the limit of open files and ignores SIGPIPE.
+/// Opens the sockets on the real network, raises the limit of open files, ignores SIGPIPE and has
+/// the allocator give back what is large.
 pub fn listen(config: &ReactorConfig, clock: Clock) -> Result<Listening, StartError> {
     limits::ignore_broken_pipes();
+    limits::give_back_memory();
     if let Some(files) = limits::raise_open_files() {
         log::debug!("up to {files} open files");
     }

@@ -22,6 +22,8 @@ pub(crate) struct Answers {
     announced: BTreeMap<(u32, InfoHash), Vec<SocketAddr>>,
     /// Who asked lately, and may be asked in turn.
     askers: Vec<SocketAddr>,
+    /// A bit for each node that was ever asked something.
+    asked: Vec<u64>,
     rng: Rng,
     scratch: Scratch,
 }
@@ -55,22 +57,19 @@ struct Parts {
 impl Answers {
     /// Announces every torrent to the nodes closest to it, as its peers would have done.
     pub(crate) fn new(config: Config, nodes: Population, library: &Library, doors: Doors) -> Self {
-        let mut held = Vec::new();
-        let mut closest = Vec::new();
-        for torrent in 0..library.len() {
-            let info = library.info(torrent);
-            // Every fourth hybrid is known under both of its hashes.
-            let second = info.second.filter(|_| torrent % 4 == 0);
-            for hash in std::iter::once(info.infohash).chain(second) {
-                closest.clear();
-                nodes.closest(hash.prefix64(), K, &mut closest, |node| nodes.kind(node) != Kind::Dead);
-                held.extend(closest.iter().map(|node| (*node, Holding { hash, torrent })));
-            }
-        }
-        held.sort_unstable();
         let rng = Rng::seeded(mix(config.seed, SALT_RNG, 0));
         let (announced, askers, scratch) = (BTreeMap::new(), Vec::new(), Scratch::default());
-        Self { config, nodes, doors, held, announced, askers, rng, scratch }
+        let asked = vec![0; (config.nodes as usize).div_ceil(64)];
+        let mut it = Self { config, nodes, doors, held: Vec::new(), announced, askers, asked, rng, scratch };
+        it.hand_out(library);
+        it
+    }
+
+    /// Some nodes go and others come back ([`Population::churn`]); the torrents' peers announce
+    /// themselves to those that are closest now.
+    pub(crate) fn churn(&mut self, pct: f64, turn: u64, library: &Library) {
+        self.nodes.churn(pct, turn);
+        self.hand_out(library);
     }
 
     /// Answers what `from` sent to `node`, at `now_secs` of any clock; the length of the answer
@@ -106,6 +105,9 @@ impl Answers {
             Body::Error(..) => return 0,
         };
         stats.count(&query.method);
+        if query.method != Method::Ping {
+            stats.nodes_asked += u64::from(self.first_asked(node));
+        }
         if !query.read_only {
             self.heard(from);
         }
@@ -161,6 +163,31 @@ impl Answers {
         let method = Method::AnnouncePeer { info_hash, port, implied_port: false, token, seed: true };
         let query = Query { id: self.nodes.id(node), read_only: false, want: None, method };
         krpc::write_query(out, b"an", &query).unwrap_or_default()
+    }
+
+    fn hand_out(&mut self, library: &Library) {
+        let nodes = &self.nodes;
+        let mut closest = Vec::new();
+        self.held.clear();
+        for torrent in 0..library.len() {
+            let info = library.info(torrent);
+            // Every fourth hybrid is known under both of its hashes.
+            let second = info.second.filter(|_| torrent % 4 == 0);
+            for hash in std::iter::once(info.infohash).chain(second) {
+                closest.clear();
+                nodes.closest(hash.prefix64(), K, &mut closest, |node| nodes.kind(node) != Kind::Dead);
+                self.held.extend(closest.iter().map(|node| (*node, Holding { hash, torrent })));
+            }
+        }
+        self.held.sort_unstable();
+    }
+
+    /// Notes that `node` was asked; true the first time.
+    fn first_asked(&mut self, node: u32) -> bool {
+        let (word, bit) = (&mut self.asked[node as usize / 64], 1 << (node % 64));
+        let first = *word & bit == 0;
+        *word |= bit;
+        first
     }
 
     fn heard(&mut self, from: SocketAddr) {
@@ -473,6 +500,7 @@ mod tests {
         no_sampling_pct: 0.0,
         interval_secs: 60,
         asks_per_second: 0,
+        churn_pct: 0.0,
         port: 7,
         seed: 21,
     };

@@ -53,6 +53,9 @@ pub struct Config {
     /// Queries per second that nodes send to whoever asked them (BEP 43: and did not say that it
     /// is read-only): `get_peers`, then `announce_peer` if that brought a token. At most 10,000.
     pub asks_per_second: u32,
+    /// Nodes that go away every ten seconds, in percent; ten seconds later they come back under
+    /// other ids.
+    pub churn_pct: f64,
     /// UDP port of all nodes and TCP port of honest peers; 0 lets the system choose.
     pub port: u16,
     /// Where everything is derived from.
@@ -70,6 +73,8 @@ pub struct Swarm {
     doors: Doors,
     library: Library,
     loss: Loss,
+    /// How often nodes went away and came back.
+    turns: u64,
     stats: Stats,
 }
 
@@ -88,6 +93,8 @@ pub struct Stats {
     pub unreadable: u64,
     /// Queries answered by hostile nodes.
     pub lies: u64,
+    /// Live nodes that were asked anything but `ping`, each counted once.
+    pub nodes_asked: u64,
     /// `ping` queries.
     pub pings: u64,
     /// `find_node` queries.
@@ -123,6 +130,7 @@ impl Default for Config {
             no_sampling_pct: 25.0,
             interval_secs: 60,
             asks_per_second: 0,
+            churn_pct: 0.0,
             port: 0,
             seed: 1,
         }
@@ -173,6 +181,10 @@ impl Swarm {
                 self.farm.tick(now_secs);
                 let count = self.config.asks_per_second.min(ASKS_MAX);
                 self.sockets.ask(count, &mut self.answers, &mut self.loss)?;
+                if self.config.churn_pct > 0.0 && now_secs.is_multiple_of(CHURN_EVERY_SECS) {
+                    self.turns += 1;
+                    self.answers.churn(self.config.churn_pct, self.turns, &self.library);
+                }
             }
             self.farm.reap(&mut self.stats);
         }
@@ -204,6 +216,12 @@ impl Swarm {
         torrents.map(|torrent| self.library.info(torrent).infohash).collect()
     }
 
+    /// How many nodes answer at present.
+    pub fn live(&self) -> u32 {
+        let nodes = &self.answers.nodes;
+        (0..self.config.nodes).filter(|node| nodes.kind(*node) != Kind::Dead).count() as u32
+    }
+
     /// What has happened so far.
     pub fn stats(&self) -> Stats {
         self.stats
@@ -224,7 +242,7 @@ impl Swarm {
         let answers = Answers::new(config, population, &library, doors.clone());
         let loss = Loss::new(config.loss_pct, Rng::seeded(mix(config.seed, SALT_LOSS, 0)));
         let stats = Stats::default();
-        Ok(Self { config, poll, sockets, udp_tokens, answers, farm, doors, library, loss, stats })
+        Ok(Self { config, poll, sockets, udp_tokens, answers, farm, doors, library, loss, turns: 0, stats })
     }
 }
 
@@ -283,6 +301,8 @@ const BOOTSTRAP_NODES: usize = 8;
 /// A turn stays short: datagrams wait at most for so many streams.
 const EVENTS_PER_TURN: usize = 256;
 const TURN_MAX: Duration = Duration::from_millis(100);
+/// Sorting the nodes and handing out the torrents anew takes some 10 ms for each 1,000 of them.
+const CHURN_EVERY_SECS: u64 = 10;
 /// They leave within one turn.
 const ASKS_MAX: u32 = 10_000;
 /// About 2 GB.

@@ -19,6 +19,14 @@ pub(crate) struct Population {
     prefixes: Vec<u64>,
     /// Which node has the prefix at the same position.
     order: Vec<u32>,
+    /// How often each node came back, and whether it is away; empty where none ever goes.
+    lives: Vec<Life>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Life {
+    number: u32,
+    away: bool,
 }
 
 /// Where nodes are reached.
@@ -55,22 +63,31 @@ pub(crate) enum Sampling {
 impl Population {
     /// The nodes of `config`, reached at `places`.
     pub(crate) fn new(config: Config, places: Places) -> Self {
-        let mut sorted: Vec<(u64, u32)> =
-            (0..config.nodes).map(|node| (id(config.seed, node).prefix64(), node)).collect();
-        sorted.sort_unstable();
-        let (prefixes, order) = sorted.into_iter().unzip();
-        Self { config, places, prefixes, order }
+        let mut it = Self { config, places, prefixes: Vec::new(), order: Vec::new(), lives: Vec::new() };
+        it.sort();
+        it
+    }
+
+    /// `pct` of the nodes go away, drawn by `turn`; those that were away come back under new ids.
+    pub(crate) fn churn(&mut self, pct: f64, turn: u64) {
+        self.lives.resize(self.config.nodes as usize, Life::default());
+        for (life, node) in self.lives.iter_mut().zip(0u64..) {
+            let draw = mix(self.config.seed, SALT_CHURN, mix(turn, SALT_CHURN, node));
+            life.number += u32::from(life.away);
+            life.away = !life.away && hits(draw, pct);
+        }
+        self.sort();
     }
 
     /// The id of `node`.
     pub(crate) fn id(&self, node: u32) -> NodeId {
-        id(self.config.seed, node)
+        id(self.config.seed, node, self.life(node).number)
     }
 
     /// The character of `node`.
     pub(crate) fn kind(&self, node: u32) -> Kind {
         let draw = |salt| mix(self.config.seed, salt, u64::from(node));
-        if hits(draw(SALT_DEAD), self.config.dead_pct) {
+        if self.life(node).away || hits(draw(SALT_DEAD), self.config.dead_pct) {
             return Kind::Dead;
         }
         if hits(draw(SALT_HOSTILE), self.config.hostile_pct) {
@@ -190,6 +207,17 @@ impl Population {
         start..start + len
     }
 
+    fn life(&self, node: u32) -> Life {
+        self.lives.get(node as usize).copied().unwrap_or_default()
+    }
+
+    fn sort(&mut self) {
+        let mut sorted: Vec<(u64, u32)> =
+            (0..self.config.nodes).map(|node| (self.id(node).prefix64(), node)).collect();
+        sorted.sort_unstable();
+        (self.prefixes, self.order) = sorted.into_iter().unzip();
+    }
+
     /// Live nodes drop most of the dead ones they knew, but not all at once.
     fn remembers(&self, node: u32, other: u32) -> bool {
         let draw = mix(self.config.seed, u64::from(node), u64::from(other));
@@ -198,10 +226,10 @@ impl Population {
 }
 
 /// Twenty bytes that look random.
-fn id(seed: u64, node: u32) -> NodeId {
+fn id(seed: u64, node: u32, life: u32) -> NodeId {
     let mut id = [0; 20];
     for (part, chunk) in id.chunks_mut(8).enumerate() {
-        let word = mix(seed, SALT_ID + part as u64, u64::from(node)).to_be_bytes();
+        let word = mix(seed, SALT_ID + part as u64, u64::from(life) << 32 | u64::from(node)).to_be_bytes();
         chunk.copy_from_slice(&word[..chunk.len()]);
     }
     Id(id)
@@ -221,6 +249,7 @@ const FIRST_IP: Ipv4Addr = Ipv4Addr::new(127, 16, 0, 0);
 /// Enough to fill a bucket of sixteen candidates, half of them dead and forgotten, most times.
 const BUCKET_DRAWS: u64 = 40;
 const SALT_ID: u64 = 0x10;
+const SALT_CHURN: u64 = 0x24;
 const SALT_DEAD: u64 = 0x20;
 const SALT_HOSTILE: u64 = 0x21;
 const SALT_LIE: u64 = 0x22;
@@ -319,6 +348,25 @@ mod tests {
         let live: Vec<u32> = (0..5_000).filter(|node| nodes.kind(*node) != Kind::Dead).collect();
         let found = live.iter().filter(|node| known[**node as usize]).count();
         assert!(found * 100 > live.len() * 97, "{found} of {}", live.len());
+    }
+
+    #[test]
+    fn who_went_away_comes_back_as_somebody_else() {
+        let mut nodes = population(Config { nodes: 1_000, ..Config::default() });
+        let first: Vec<Id> = (0..1_000).map(|node| nodes.id(node)).collect();
+        nodes.churn(10.0, 1);
+        let away: Vec<u32> = (0..1_000).filter(|node| nodes.kind(*node) == Kind::Dead).collect();
+        assert!((70..130).contains(&away.len()), "{}", away.len());
+        assert!((0..1_000).all(|node| nodes.id(node) == first[node as usize]));
+        nodes.churn(10.0, 2);
+        for node in 0..1_000 {
+            let back = away.contains(&node);
+            assert_eq!(nodes.id(node) != first[node as usize], back);
+            assert!(!back || nodes.kind(node) != Kind::Dead);
+        }
+        let mut found = Vec::new();
+        nodes.closest(nodes.id(away[0]).prefix64(), 1, &mut found, |_| true);
+        assert_eq!(found, [away[0]], "found under its new id");
     }
 
     #[test]

@@ -34,6 +34,26 @@ pub fn ignore_broken_pipes() {
     }
 }
 
+/// Has large pieces of memory (info dictionaries, batches) go back to the system when they are
+/// freed. Left alone, glibc learns from the first one freed to keep all of its size in the heap,
+/// between longer-lived ones: 15 MB of 80 at 20,000 torrents.
+pub fn give_back_memory() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    // SAFETY: two parameters of the allocator, which it may refuse to no harm.
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE_BYTES);
+        libc::mallopt(libc::M_TRIM_THRESHOLD, SPARE_BYTES);
+    }
+}
+
+/// glibc's own first guess, which setting it makes the last one.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+const LARGE_BYTES: libc::c_int = 128 << 10;
+/// What may lie free at the end of the heap: the 128 KiB that come with the former would have it
+/// grow and shrink all the time.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+const SPARE_BYTES: libc::c_int = 2 << 20;
+
 #[cfg(all(test, unix))]
 mod tests {
     use super::*;
