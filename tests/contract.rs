@@ -104,8 +104,7 @@ fn bytes_out_hold_over_streams_in_every_window_and_the_stream_comes_to_its_end()
         for (end, len) in &sent[at..] {
             window += len;
             let allowed = rate * (end.since(*start).as_millis() as u64 + 1) / 1_000;
-            // A bucket of 64 KiB, and what is put aside for streams.
-            assert!(window <= allowed + (64 << 10) + (16 << 10), "{window} bytes after {start:?}");
+            assert!(window <= allowed + (64 << 10), "{window} bytes after {start:?}");
         }
     }
 }
