@@ -41,10 +41,12 @@ fn storing(criterion: &mut Criterion) {
         let mut next = 0;
         let batch = || {
             next += BATCH;
-            (next - BATCH..next).map(|number| Box::new(torrent(number, 5))).collect::<Vec<_>>()
+            (next - BATCH..next)
+                .map(|number| StoreOp::Torrent(Box::new(torrent(number, 5))))
+                .collect::<Vec<_>>()
         };
         let name = format!("batch of {BATCH}, {} index", if search { "with" } else { "without" });
-        let mut run = |batch: Vec<Box<Torrent>>| put(&mut store, batch);
+        let mut run = |batch| put(&mut store, batch);
         let mut batch = batch;
         group.bench_function(&name, |bench| bench.iter_batched(&mut batch, &mut run, BatchSize::LargeInput));
     }
@@ -55,7 +57,10 @@ fn searching(criterion: &mut Criterion) {
     let db = folder.path().join("a.db");
     let (mut store, _) = open(&db, true);
     for start in (0..SEARCHED).step_by(BATCH as usize) {
-        put(&mut store, (start..start + BATCH).map(|number| Box::new(torrent(number, 5))).collect());
+        put(
+            &mut store,
+            (start..start + BATCH).map(|number| StoreOp::Torrent(Box::new(torrent(number, 5)))).collect(),
+        );
     }
     store.close();
     let archive = Archive::open_read_only(&db).unwrap();
@@ -71,10 +76,10 @@ fn open(db: &Path, search: bool) -> (Store, dht_hunter::model::Recovered) {
     Store::open(StoreConfig { db: db.to_owned(), search, ..StoreConfig::default() }, || {}).unwrap()
 }
 
-fn put(store: &mut Store, torrents: Vec<Box<Torrent>>) {
+fn put(store: &mut Store, torrents: Vec<StoreOp>) {
     let mut open = torrents.len() as u32;
     for torrent in torrents {
-        let mut op = Some(StoreOp::Torrent(torrent));
+        let mut op = Some(torrent);
         while let Some(again) = op.take() {
             op = store.submit(again).err();
             listen(store, &mut open);

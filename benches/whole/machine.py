@@ -2,6 +2,7 @@
 import contextlib
 import os
 import platform
+import random
 import resource
 import signal
 import socket
@@ -102,11 +103,16 @@ def folder():
     return tempfile.TemporaryDirectory(prefix="dht-hunter-bench-")
 
 
-def free_port(kind=socket.SOCK_DGRAM):
-    """A port that nobody has now."""
-    with socket.socket(socket.AF_INET, kind) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+def free_port():
+    """A port that nobody has now, for UDP and TCP, below those that the system hands out by itself."""
+    for _ in range(100):
+        port = random.randrange(20_000, 32_000)
+        with contextlib.suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
+            udp.bind(("0.0.0.0", port))
+            with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as tcp:
+                tcp.bind(("0.0.0.0", port))
+            return port
+    raise Failed("a hundred ports and none of them free")
 
 
 def wait_for(what, patience, ask):

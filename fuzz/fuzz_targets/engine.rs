@@ -219,7 +219,10 @@ impl<'a> World<'a> {
         let mut most = if self.feed.one_in(4) { 1 + self.feed.below(100) } else { usize::MAX };
         loop {
             let allowed = self.engine.write_allowance(self.now, link);
-            let queue = self.engine.send_queue(link).expect("a link that is there has a queue");
+            let Some(queue) = self.engine.send_queue(link) else {
+                // It is to be closed as soon as the driver comes to that.
+                return self.stream(link).writing = false;
+            };
             assert!(allowed <= queue.len());
             let data = front(queue, most.min(allowed));
             if data.is_empty() {

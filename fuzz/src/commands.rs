@@ -50,7 +50,8 @@ impl Commands {
             7..=8 => (Kind::Lookup, Command::Scrape(id, hash)),
             9..=12 => {
                 self.fetches += 1;
-                (Kind::Fetch, Command::Fetch(id, hash, vec![addr]))
+                let peers = (0..1 + feed.below(4)).map(|_| crowd.addr(feed, v6)).collect();
+                (Kind::Fetch, Command::Fetch(id, hash, peers))
             }
             13 => {
                 let rates = rates(feed);
@@ -98,7 +99,7 @@ pub fn rates(feed: &mut Feed<'_>) -> Rates {
         number => least + u64::from(number - 128),
     };
     let (packets_out, bytes_out, bytes_in) = (some(1), some(1) * 1_000, some(1) * 1_000);
-    let (flows, half_open, fetches) = (some(1) as usize, some(1) as usize % 8, some(1) as usize % 16);
+    let (flows, half_open, fetches) = (some(1) as usize, some(1) as usize % 4, some(1) as usize % 16);
     let (answers_per_address, answers_burst) = (some(1) as u32, 10);
     Rates { packets_out, bytes_out, bytes_in, flows, half_open, fetches, answers_per_address, answers_burst }
 }

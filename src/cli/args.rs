@@ -144,6 +144,9 @@ pub struct Swarm {
     /// Makes the same swarm again
     #[arg(long, value_name = "S", default_value_t = 1)]
     pub seed: u64,
+    /// Makes the same torrents again; --seed if it is not given
+    #[arg(long, value_name = "S")]
+    pub torrents_seed: Option<u64>,
     /// Write the infohashes here, one a line
     #[arg(long, value_name = "FILE")]
     pub list: Option<PathBuf>,

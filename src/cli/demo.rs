@@ -147,6 +147,7 @@ fn raise(
         nodes: swarm::small(args.nodes, "--nodes")?,
         torrents: swarm::small(args.torrents, "--torrents")?,
         seed: args.seed,
+        torrents_seed: args.seed,
         ..crate::swarm::Config::default()
     };
     let mut swarm = swarm::start(&config)?;

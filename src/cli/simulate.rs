@@ -13,7 +13,7 @@ use super::args::Simulate;
 use super::failure::{Failure, Outcome};
 use super::print::Out;
 use super::units::human_count;
-use crate::sim::{Fault, Faults, Report, Rule, Scenario, run as run_scenario, shrink};
+use crate::sim::{Failure as Broken, Fault, Faults, Report, Rule, Scenario, run as run_scenario, shrink};
 
 /// Runs the seeds on all cores and prints them in order; fails with the first that breaks a rule.
 pub fn run(args: &Simulate, json: bool) -> Result<Outcome, Failure> {
@@ -117,11 +117,15 @@ impl Plan {
             if failed {
                 self.over.store(true, Ordering::Relaxed);
             }
+            if !json {
+                out.line(&text_row(&row))?;
+                row.report.failure.iter().flat_map(sentences).try_for_each(|line| out.line(&line))?;
+                out.flush()?;
+            }
             let small = failed.then(|| shrink_for_a_while(&row.report));
             if json {
                 out.json(&json_row(&row, small.as_ref()))?;
             } else {
-                out.line(&text_row(&row))?;
                 small.iter().flat_map(story).try_for_each(|line| out.line(&line))?;
             }
             out.flush()?;
@@ -183,19 +187,21 @@ fn text_row(row: &Row) -> String {
     )
 }
 
-/// What is told of a failure: the rule, the smallest run that shows it, and its last events.
+/// What is told of a failure: the rule, who broke it and how.
+fn sentences(failure: &Broken) -> [String; 3] {
+    let host = failure.host.map_or_else(|| "the world".to_owned(), |host| format!("host {}", host.index()));
+    let seconds = failure.at.0 as f64 / 1e9;
+    let rule = format!("rule: {} ({})", failure.rule.sentence(), failure.rule.name());
+    [String::new(), rule, format!("{host} at {seconds:.3} s: {}", failure.detail)]
+}
+
+/// The smallest run that shows it, and its last events.
 fn story(small: &Report) -> Vec<String> {
     let Some(failure) = &small.failure else {
         return vec!["it does not fail a second time: report this".to_owned()];
     };
-    let host = failure.host.map_or_else(|| "the world".to_owned(), |host| format!("host {}", host.index()));
-    let seconds = failure.at.0 as f64 / 1e9;
-    let mut lines = vec![
-        String::new(),
-        format!("rule: {} ({})", failure.rule.sentence(), failure.rule.name()),
-        format!("{host} at {seconds:.3} s: {}", failure.detail),
-        format!("the smallest run that shows it: {}", command_of(small)),
-    ];
+    let mut lines = vec![String::new(), format!("the smallest run that shows it: {}", command_of(small))];
+    lines.extend(sentences(failure).into_iter().skip(2));
     lines.extend(small.tail.iter().cloned());
     lines
 }

@@ -77,6 +77,7 @@ fn config(args: &SwarmArgs) -> Result<Config, Failure> {
         churn_pct: args.churn * 100.0,
         port: args.port,
         seed: args.seed,
+        torrents_seed: args.torrents_seed.unwrap_or(args.seed),
         ..Config::default()
     })
 }

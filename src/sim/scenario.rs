@@ -36,6 +36,8 @@ pub struct Scenario {
 pub(super) struct Stage {
     pub(super) world: World,
     pub(super) hosts: Vec<Role>,
+    /// Whom everybody begins at.
+    pub(super) doors: Vec<SocketAddr>,
     /// What happens when, the latest first.
     pub(super) plan: Vec<(Duration, Action)>,
 }
@@ -78,7 +80,17 @@ impl Scenario {
         let mut hosts = Vec::with_capacity(self.engines);
         let boxes = self.boxes(&mut world);
         for n in 0..self.engines {
-            hosts.push(self.add(&mut world, n, &boxes, &mut rng));
+            let mut role = self.add(&mut world, n, &boxes, &mut rng);
+            // Some torrents are to be had from two or more.
+            let another: Option<&Role> = hosts.iter().rev().find(|other: &&Role| !other.shares.is_empty());
+            if let Some(info) = another.and_then(|other| other.shares.first()).cloned()
+                && !role.shares.is_empty()
+                && rng.percent(50)
+            {
+                world.engine_of(role.host).share(info.clone());
+                role.shares.push(info);
+            }
+            hosts.push(role);
         }
         let mut doors: Vec<_> = (0..self.engines.min(DOORS)).map(public).collect();
         if self.faults.has(Fault::Pests) {
@@ -88,7 +100,7 @@ impl Scenario {
             world.set_crowd(pests);
         }
         let plan = self.plan(&hosts, &doors, &mut rng);
-        Stage { world, hosts, plan }
+        Stage { world, hosts, doors, plan }
     }
 
     fn link(&self) -> Link {
@@ -304,6 +316,7 @@ impl Stage {
                 let Role { host, shares, .. } = &self.hosts[n];
                 if world.is_down(*host) {
                     world.start(*host);
+                    world.command(*host, Command::Bootstrap(self.doors.clone()));
                     for info in shares {
                         world.engine_of(*host).share(info.clone());
                     }

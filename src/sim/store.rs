@@ -76,6 +76,11 @@ impl ModelStore {
         results
     }
 
+    /// Hashes that wait, by what is on the disk.
+    pub(super) fn rows(&self) -> usize {
+        self.pending.len()
+    }
+
     /// Operations that are not acknowledged.
     pub(super) fn waiting(&self) -> usize {
         self.waiting.len()

@@ -1,5 +1,6 @@
 //! Runs a scenario to its end under the oracle's eyes, and makes a failing one smaller.
 
+use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
@@ -54,7 +55,7 @@ pub fn run(scenario: &Scenario, tail: bool) -> Report {
         Some(failure) if tail => world.tail_of(failure.host, TAIL),
         _ => Vec::new(),
     };
-    let shared: usize = stage.hosts.iter().map(|role| role.shares.len()).sum();
+    let shared = stage.shared();
     let crawlers = stage.hosts.iter().filter(|role| role.crawls).count();
     Report {
         scenario: *scenario,
@@ -131,6 +132,13 @@ impl Stage {
         }
     }
 
+    /// How many different torrents there are.
+    fn shared(&self) -> usize {
+        let all: BTreeSet<&[u8]> =
+            self.hosts.iter().flat_map(|role| &role.shares).map(AsRef::as_ref).collect();
+        all.len()
+    }
+
     /// Everybody knows others, and most torrents are where they should be.
     fn expect_alive(&mut self) {
         let now = self.world.now();
@@ -145,7 +153,7 @@ impl Stage {
         let crawlers: Vec<HostId> =
             self.hosts.iter().filter(|role| role.crawls).map(|role| role.host).collect();
         let stored: usize = crawlers.iter().map(|host| self.world.store_of(*host).torrents.len()).sum();
-        let shared: usize = self.hosts.iter().map(|role| role.shares.len()).sum();
+        let shared = self.shared();
         self.world.judge(Rule::Alive, stored * 100 >= shared * crawlers.len() * STORED_PCT, || {
             format!("{stored} torrents stored by {} crawlers of {shared}", crawlers.len())
         });
@@ -177,7 +185,8 @@ const SETTLE_MAX: Duration = Duration::from_secs(300);
 const FAIR: Duration = Duration::from_secs(540);
 /// One bucket's worth.
 const TABLE_LEAST: usize = 8;
-/// Of what could be stored.
-const STORED_PCT: usize = 5;
+/// Of what could be stored; half of what the worst of 250 seeds came to. Who met all others before
+/// the announces hears of torrents only by chance until the interval of ten minutes is over.
+const STORED_PCT: usize = 35;
 /// Events that a failure shows.
 const TAIL: usize = 40;

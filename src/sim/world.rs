@@ -461,7 +461,7 @@ impl World {
         });
         if let Some(oracle) = &mut self.oracle {
             oracle.check_invariants(host, self.now, &self.hosts[host.0].engine);
-            oracle.settle(host, self.now, &self.hosts[host.0].store);
+            oracle.settle(host, self.now, &self.hosts[host.0].store, tallies.pending);
         }
     }
 

@@ -503,6 +503,7 @@ mod tests {
         churn_pct: 0.0,
         port: 7,
         seed: 21,
+        torrents_seed: 21,
     };
 
     fn answers(config: Config) -> (Answers, Library) {

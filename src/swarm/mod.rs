@@ -58,8 +58,10 @@ pub struct Config {
     pub churn_pct: f64,
     /// UDP port of all nodes and TCP port of honest peers; 0 lets the system choose.
     pub port: u16,
-    /// Where everything is derived from.
+    /// Where everything but the torrents is derived from.
     pub seed: u64,
+    /// Where the torrents are derived from.
+    pub torrents_seed: u64,
 }
 
 /// A swarm that is ready to run.
@@ -133,6 +135,7 @@ impl Default for Config {
             churn_pct: 0.0,
             port: 0,
             seed: 1,
+            torrents_seed: 1,
         }
     }
 }
@@ -237,7 +240,7 @@ impl Swarm {
         let poll = Poll::new()?;
         let udp_tokens = sockets.register(poll.registry())?;
         farm.register(poll.registry(), udp_tokens)?;
-        let library = Library::generate(config.seed, config.torrents);
+        let library = Library::generate(config.torrents_seed, config.torrents);
         let population = Population::new(config, places);
         let answers = Answers::new(config, population, &library, doors.clone());
         let loss = Loss::new(config.loss_pct, Rng::seeded(mix(config.seed, SALT_LOSS, 0)));

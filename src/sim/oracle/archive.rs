@@ -70,18 +70,24 @@ impl Oracle {
         }
     }
 
-    /// After the end: every hash that was heard of is accounted for on the disk.
-    pub(in crate::sim) fn settle(&mut self, host: HostId, now: Instant, store: &ModelStore) {
+    /// After the end: every hash that was heard of is accounted for on the disk, and what waits
+    /// there has not been forgotten by the engine.
+    pub(in crate::sim) fn settle(&mut self, host: HostId, now: Instant, store: &ModelStore, pending: usize) {
         let book = &self.books[host.index()];
         self.checked[Rule::Fate as usize] += book.heard.len() as u64;
         let heard = book.heard.iter().filter(|hash| !book.archive.excused.contains(hash));
         let forgotten = heard.copied().find(|hash| !store.accounts_for(hash));
         let durable = book.archive.settled.iter().chain(&book.archive.waiting);
         let vanished = durable.copied().find(|hash| !store.accounts_for(hash));
+        // A row that is to go may have been in an operation that was lost.
+        let dropped = book.archive.excused.is_empty() && store.rows() > pending;
         if let Some(hash) = vanished {
             self.fail(Rule::Archive, host, now, format!("{hash} was acknowledged and is not there"));
         } else if let Some(hash) = forgotten {
             self.fail(Rule::Fate, host, now, format!("{hash} was heard of and is nowhere"));
+        } else if dropped {
+            let detail = format!("{} hashes wait on the disk, {pending} in the engine", store.rows());
+            self.fail(Rule::Fate, host, now, detail);
         }
     }
 }

@@ -12,11 +12,12 @@ use tantivy::schema::{
     FAST, Field, IndexRecordOption, NumericOptions, Schema, TextFieldIndexing, TextOptions,
 };
 use tantivy::{
-    Index, IndexReader, IndexWriter, Order, ReloadPolicy, SegmentReader, TantivyDocument, TantivyError,
+    DocAddress, Index, IndexReader, IndexWriter, Order, ReloadPolicy, SegmentReader, TantivyDocument,
+    TantivyError,
 };
 
 use super::tokenize::Term;
-use super::{Entry, IndexError, Page, Query, Sort};
+use super::{Entry, IndexError, Page, Query, Sort, dense};
 
 /// Writes the index. One per database, under the database's lock.
 pub struct Indexer {
@@ -151,33 +152,56 @@ impl Searcher {
 
     /// The first `limit` hits from the very first on, in the order that `query` asks for.
     pub fn search(&self, terms: &[Term], query: &Query, limit: usize) -> Result<Page, IndexError> {
+        match self.dense(terms, query, limit)? {
+            Some(page) => Ok(page),
+            None => self.usual(terms, query, limit),
+        }
+    }
+
+    /// The same, if all terms are words that are common.
+    pub(super) fn dense(
+        &self,
+        terms: &[Term],
+        query: &Query,
+        limit: usize,
+    ) -> Result<Option<Page>, IndexError> {
+        let words = terms.iter().map(|term| match term {
+            Term::Word(word) => Some(tantivy::Term::from_field_text(self.fields.text, word)),
+            Term::Starts(_) => None,
+        });
+        let Some(words) = words.collect::<Option<Vec<_>>>() else { return Ok(None) };
+        let searcher = self.reader.searcher();
+        if !dense::is_worth_it(&searcher, &words).map_err(|error| failed(&error))? {
+            return Ok(None);
+        }
+        let wanted = dense::Wanted {
+            terms: &words,
+            by: column_of(query.sort),
+            least: Some((SIZE, query.size_min_bytes)).filter(|(_, least)| *least > 0),
+            limit: limit.max(1),
+        };
+        let (docs, total) = dense::find(&searcher, &wanted).map_err(|error| failed(&error))?;
+        Ok(Some(Page { ids: ids_of(&searcher, docs, limit)?, total }))
+    }
+
+    /// The same, whatever the terms.
+    pub(super) fn usual(&self, terms: &[Term], query: &Query, limit: usize) -> Result<Page, IndexError> {
         let wanted = self.query(terms, query.size_min_bytes);
         let searcher = self.reader.searcher();
         let top = TopDocs::with_limit(limit.max(1));
-        let (docs, total) = match query.sort {
-            Sort::Relevance => {
+        let (docs, total) = match column_of(query.sort) {
+            None => {
                 let found = searcher.search(&wanted, &(top.order_by_score(), Count));
                 let (hits, total) = found.map_err(|error| failed(&error))?;
                 (hits.into_iter().map(|(_, doc)| doc).collect::<Vec<_>>(), total)
             }
-            Sort::Seeders | Sort::Size | Sort::New => {
-                let by = match query.sort {
-                    Sort::Seeders => POPULARITY,
-                    Sort::Size => SIZE,
-                    Sort::New | Sort::Relevance => ID,
-                };
+            Some(by) => {
                 let found = searcher.search(&wanted, &(top.order_by_u64_field(by, Order::Desc), Count));
                 let (hits, total) = found.map_err(|error| failed(&error))?;
                 (hits.into_iter().map(|(_, doc)| doc).collect(), total)
             }
         };
-        let mut ids = Vec::with_capacity(docs.len());
-        for doc in docs.into_iter().take(limit) {
-            let segment = searcher.segment_reader(doc.segment_ord);
-            let column = segment.fast_fields().u64(ID).map_err(|error| failed(&error))?;
-            ids.extend(column.first(doc.doc_id).map(u64::cast_signed));
-        }
-        Ok(Page { ids, total: total as u64 })
+        Ok(Page { ids: ids_of(&searcher, docs, limit)?, total: total as u64 })
     }
 
     /// The ids of all rows in the index, in no order: for checks.
@@ -245,6 +269,26 @@ fn remove_orphans(dir: &Path, index: &Index) {
             // A reader may hold it open where that forbids removing it.
             let _ = std::fs::remove_file(entry.path());
         }
+    }
+}
+
+fn ids_of(searcher: &tantivy::Searcher, docs: Vec<DocAddress>, limit: usize) -> Result<Vec<i64>, IndexError> {
+    let mut ids = Vec::with_capacity(docs.len());
+    for doc in docs.into_iter().take(limit) {
+        let segment = searcher.segment_reader(doc.segment_ord);
+        let column = segment.fast_fields().u64(ID).map_err(|error| failed(&error))?;
+        ids.extend(column.first(doc.doc_id).map(u64::cast_signed));
+    }
+    Ok(ids)
+}
+
+/// The column that is sorted by, the largest first; none for relevance.
+fn column_of(sort: Sort) -> Option<&'static str> {
+    match sort {
+        Sort::Relevance => None,
+        Sort::Seeders => Some(POPULARITY),
+        Sort::Size => Some(SIZE),
+        Sort::New => Some(ID),
     }
 }
 

@@ -1,6 +1,8 @@
 //! Search over names and file paths: derived from the table, never the truth. The index holds
 //! words, size, popularity and the row's id; everything shown comes from the row.
 
+#[cfg(feature = "search")]
+mod dense;
 #[cfg_attr(not(feature = "search"), path = "no_index.rs")]
 pub mod index;
 pub mod tokenize;
