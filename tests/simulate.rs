@@ -86,7 +86,7 @@ fn the_same_seed_gives_the_same_run_byte_for_byte() {
 #[test]
 fn another_process_plays_the_same_run() {
     let digest = |environment: &str| {
-        let args = ["simulate", "--seed", "5", "--engines", "20", "--minutes", "3", "--json"];
+        let args = ["simulate", "--seed", "5", "--seeds", "1", "--engines", "20", "--minutes", "3", "--json"];
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_dht-hunter"));
         let output = command.args(args).env("NONSENSE", environment).output().unwrap();
         assert!(output.status.success(), "{output:?}");

@@ -17,7 +17,7 @@ pub struct Link {
     pub loss_pct: u8,
     /// Datagrams that arrive twice, in a hundred.
     pub duplicate_pct: u8,
-    /// Datagrams that arrive up to `LATE_MAX` late, in a hundred: most replies among them find
+    /// Datagrams that arrive up to ten seconds late, in a hundred: most replies among them find
     /// nobody who still waits.
     pub late_pct: u8,
     /// Datagrams of which a copy also comes from an address that never sent it, in a hundred.

@@ -46,8 +46,8 @@ impl Default for ModelStore {
 }
 
 impl ModelStore {
-    /// Takes an operation in. True if it is the first of a batch: [`ModelStore::commit`] is due
-    /// after [`ModelStore::commit`]'s time.
+    /// Takes an operation in. True if it is the first of a batch, which is then due
+    /// after its `commit` time.
     pub(super) fn hand_in(&mut self, op: StoreOp) -> bool {
         self.writes += u64::from(matches!(op, StoreOp::Torrent(_)));
         self.waiting.push_back(op);
