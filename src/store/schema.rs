@@ -148,8 +148,10 @@ fn read_only(db: &Path, how: &str) -> Result<Connection, Fault> {
         OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let conn = Connection::open_with_flags(uri, flags)?;
     conn.busy_timeout(BUSY)?;
-    if check_version(&conn)? == 0 {
-        return Err(Fault::Open(OpenError::NotArchive));
+    match check_version(&conn)? {
+        0 => return Err(Fault::Open(OpenError::NotArchive)),
+        1 => conn.execute_batch(VERSION_1_AS_2)?,
+        _ => {}
     }
     Ok(conn)
 }
@@ -211,6 +213,14 @@ fn back_up(conn: &Connection, db: &Path, version: u32) -> Result<(), Fault> {
 const MIGRATIONS: &[&str] =
     &[include_str!("migrations/0001_archive.sql"), include_str!("migrations/0002_smaller_rows.sql")];
 
+/// An archive that no writer has brought up to date yet, as a reader sees it. Lies in memory.
+const VERSION_1_AS_2: &str = "
+PRAGMA temp_store = MEMORY;
+CREATE TEMP VIEW torrents AS SELECT id, infohash, v2, name, size, files, piece_length, category, flags,
+  first_seen, fetched - first_seen AS fetched, last_seen - fetched AS seen, seeders, leechers, scraped,
+  file_list FROM main.torrents;
+";
+
 /// "DhtH": tells our files from other programs' databases.
 const APPLICATION_ID: u32 = 0x4468_7448;
 
@@ -233,6 +243,7 @@ PRAGMA temp_store = MEMORY;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Torrent;
     use crate::store::Archive;
     use crate::store::apply::BY_KEY;
     use crate::store::tests::torrent;
@@ -327,8 +338,12 @@ mod tests {
             conn.execute("INSERT INTO raw VALUES (?1, ?2)", (id, &torrent.raw[..])).unwrap();
         }
         drop(conn);
+        reads_both(Archive::open_read_only(&db).unwrap(), &one, &many);
         drop(open_writer(&db).unwrap());
-        let archive = Archive::open_read_only(&db).unwrap();
+        reads_both(Archive::open_read_only(&db).unwrap(), &one, &many);
+    }
+
+    fn reads_both(archive: Archive, one: &Torrent, many: &Torrent) {
         for (id, torrent) in [(1, one), (7, many)] {
             let stored = archive.torrent(torrent.infohash).unwrap().unwrap();
             assert_eq!((stored.id, &stored.name, &stored.files), (id, &torrent.name, &torrent.files));
