@@ -16,7 +16,7 @@
 //! | [`engine`] | the composition: configuration, links, what is known, the archive's credits; `wiring/` holds a file for each pair of rooms that meet |
 //! | [`store`] | SQLite and the search index: writer thread, readers, care |
 //! | [`reactor`] | the driver with sockets; `sys/` has the only `unsafe` |
-//! | [`sim`] | the driver without: virtual time, links that lose and split, a seed |
+//! | [`sim`] | the driver without: virtual time, faults drawn from a seed, an oracle outside the engines |
 //! | [`swarm`] | a DHT of N nodes and their torrents on loopback, for `demo`, tests and benches |
 //! | [`cli`] | one file for each command |
 //!
@@ -49,6 +49,9 @@
 //! A new message: [`wire`]. A new way to find infohashes: [`dht`], and an event that
 //! `engine::wiring::found` takes in. Whom to try first: [`metadata::queue`]. A column: a numbered
 //! file in `store/migrations`. A flag: a row in `cli/keys.rs`.
+//!
+//! What shows that it still works: `scripts/test`; longer, `simulate --seeds N`, `scripts/fuzz`
+//! and `scripts/soak`. What it costs: `scripts/bench` and `scripts/profile`.
 
 pub mod base;
 pub mod cli;
