@@ -38,7 +38,8 @@ pub fn find(searcher: &Searcher, wanted: &Wanted<'_>) -> tantivy::Result<(Vec<Do
     let mut best = Best { heap: BinaryHeap::new(), limit: wanted.limit, total: 0 };
     let weights = wanted.terms.iter().map(|term| Bm25Weight::for_terms(searcher, std::slice::from_ref(term)));
     let weights = weights.collect::<Result<Vec<_>, _>>()?;
-    let mut window = Window { ticks: vec![0; WINDOW_DOCS], scores: vec![0.0; WINDOW_DOCS] };
+    let mut window =
+        Window { ticks: vec![0; WINDOW_DOCS], scores: vec![0.0; WINDOW_DOCS], ticked: [0; BLOCK_DOCS] };
     for (number, segment) in searcher.segment_readers().iter().enumerate() {
         find_in(segment, number as u32, wanted, &weights, &mut window, &mut best)?;
     }
@@ -76,6 +77,24 @@ struct Window {
     /// How many of the words are in a document.
     ticks: Vec<u8>,
     scores: Vec<f32>,
+    /// Which of a block were ticked.
+    ticked: [u8; BLOCK_DOCS],
+}
+
+impl Window {
+    /// Ticks those documents of a block that have so many ticks already; how many. Without a
+    /// branch, which nothing could predict.
+    fn tick(&mut self, docs: &[u32], start: u32, before: u8) -> usize {
+        let mut count = 0;
+        for (index, &doc) in docs.iter().enumerate() {
+            let tick = &mut self.ticks[(doc - start) as usize];
+            let is_due = *tick == before;
+            *tick += u8::from(is_due);
+            self.ticked[count] = index as u8;
+            count += usize::from(is_due);
+        }
+        count
+    }
 }
 
 /// The documents with one word, in order.
@@ -86,15 +105,13 @@ struct List<'a> {
 }
 
 impl List<'_> {
-    /// Every document before `end`, with how often the word is in it.
-    fn until(&mut self, end: u32, mut each: impl FnMut(u32, u32)) {
+    /// Every document before `end`, with how often the word is in it if that was asked for, a
+    /// block at a time.
+    fn until(&mut self, end: u32, mut each: impl FnMut(&[u32], &[u32])) {
         while self.postings.block_len() > 0 {
             let docs = &self.postings.docs()[self.at..];
             let count = docs.partition_point(|&doc| doc < end);
-            let freqs = self.postings.freqs().get(self.at..).unwrap_or_default();
-            for (index, &doc) in docs[..count].iter().enumerate() {
-                each(doc, freqs.get(index).copied().unwrap_or(1));
-            }
+            each(&docs[..count], self.postings.freqs().get(self.at..).unwrap_or_default());
             if count < docs.len() {
                 self.at += count;
                 return;
@@ -136,27 +153,27 @@ fn find_in(
         window.ticks.fill(0);
         for (before, list) in lists.iter_mut().enumerate() {
             let (weight, last) = (list.weight, before + 1 == all);
-            list.until(end, |doc, freq| {
-                let place = (doc - start) as usize;
-                if usize::from(window.ticks[place]) != before {
-                    return;
-                }
-                window.ticks[place] += 1;
-                let mut score = 0.0;
-                if scored {
-                    score = weight.score(norms.fieldnorm_id(doc), freq);
-                    if before > 0 {
-                        score += window.scores[place];
+            list.until(end, |docs, freqs| {
+                let ticked = window.tick(docs, start, before as u8);
+                for &index in &window.ticked[..ticked] {
+                    let doc = docs[usize::from(index)];
+                    let mut score = 0.0;
+                    if scored {
+                        let place = &mut window.scores[(doc - start) as usize];
+                        score = weight.score(norms.fieldnorm_id(doc), freqs[usize::from(index)]);
+                        score += if before > 0 { *place } else { 0.0 };
+                        *place = score;
+                    } else if !last {
+                        break;
                     }
-                    window.scores[place] = score;
-                }
-                if last && keeps(doc) {
-                    // Scores are positive: in that case their bits are in the same order.
-                    let key = match &by {
-                        Some(column) => value(column, doc),
-                        None => u64::from(score.to_bits()),
-                    };
-                    best.add(key, number, doc);
+                    if last && keeps(doc) {
+                        // Scores are positive: in that case their bits are in the same order.
+                        let key = match &by {
+                            Some(column) => value(column, doc),
+                            None => u64::from(score.to_bits()),
+                        };
+                        best.add(key, number, doc);
+                    }
                 }
             });
         }
@@ -170,6 +187,9 @@ fn value(column: &Column<u64>, doc: u32) -> u64 {
 
 /// Bytes of notes: 5 for each, so that they stay in the second-level cache.
 const WINDOW_DOCS: usize = 1 << 15;
+
+/// What tantivy packs together: its format has no larger blocks.
+const BLOCK_DOCS: usize = 128;
 
 /// Below this many torrents with a word nothing takes long.
 const COMMON_MIN: u64 = 500;
