@@ -24,14 +24,12 @@ def row(wish):
         ours = node(folder, ASKS, lambda port, load: command(folder, port, load), capture=folder)
         wish.say("answering: the limit")
         limit = {ask: responder(folder, ask) for ask in ASKS}
-        if wish.peers:
-            wish.say("answering: libtorrent")
-            peers["libtorrent"] = node(folder, ASKS, lambda port, load: [
-                tools.python(), tools.PEERS / "libtorrent_node.py", port, FIRST, load])
-            wish.say("answering: mainline")
-            without_sampling = [ask for ask in ASKS if ask != "sample_infohashes"]
-            peers["mainline"] = node(folder, without_sampling, lambda port, load: [
-                tools.mainline(), port, f"{FIRST}:{load}"])
+        for name, (asks, start) in PEERS.items() if wish.peers else ():
+            wish.say(f"answering: {name}")
+            try:
+                peers[name] = node(folder, asks, start)
+            except Failed as failure:
+                wish.without(f"{name} answering", failure)
     for ask in ASKS:
         least, aim = MUST.get(ask, MUST_OTHERS)
         others = {name: figures[ask] for name, figures in peers.items() if ask in figures}
@@ -89,5 +87,11 @@ def medians(asker, asks):
     return {ask: statistics.median(rounds) for ask, rounds in figures.items()}
 
 
+PEERS = {
+    "libtorrent": (ASKS, lambda port, load: [tools.python(), tools.PEERS / "libtorrent_node.py", port, FIRST, load]),
+    # It does not know BEP 51.
+    "mainline": ([ask for ask in ASKS if ask != "sample_infohashes"],
+                 lambda port, load: [tools.mainline(), port, f"{FIRST}:{load}"]),
+}
 # libtorrent and mainline now and then leave out a value or a node.
 RIGHT_AT_LEAST = 0.99

@@ -24,21 +24,19 @@ def main(arguments):
     unknown = [name for name in names if name not in ROWS]
     if unknown:
         sys.exit(f"scripts/bench: unknown {', '.join(unknown)}; known: {', '.join(ROWS)}")
-    measures, failures = [], []
-
+    measures = []
     for name in names or ROWS:
         try:
             for measure in ROWS[name](wish):
                 measures.append(measure)
         except machine.Failed as failure:
-            failures.append(f"{name}: {failure}")
-            wish.say(failures[-1])
-    text = report(measures, failures)
+            wish.without(name, failure)
+    text = report(measures, wish.failures)
     print(text)
     if not arguments:
         results.replace("Against limits and peers", text)
     short = [measure for measure in measures if measure.passes() is False]
-    sys.exit(1 if short or failures else 0)
+    sys.exit(1 if short or wish.failures else 0)
 
 
 class Wish:
@@ -47,6 +45,12 @@ class Wish:
     def __init__(self, peers):
         self.began = time.monotonic()
         self.peers = peers
+        self.failures = []
+
+    def without(self, what, failure):
+        """Goes on without a measurement; the report says so."""
+        self.failures.append(f"{what}: {failure}")
+        self.say(self.failures[-1])
 
     def say(self, what):
         print(f"{time.monotonic() - self.began:6.0f} s  {what}", file=sys.stderr, flush=True)

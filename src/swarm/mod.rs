@@ -15,6 +15,7 @@ mod udp;
 
 use std::io;
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use mio::{Events, Poll};
@@ -262,23 +263,27 @@ impl Stats {
     }
 }
 
-/// Nodes and peers on one port. If the system chose one that is free for UDP alone, it may try
-/// again.
+/// Nodes and peers on one port. Of those that the system would choose many may be taken for a
+/// minute by the connections of a crawler that just ended, so ours are others.
 fn bind(config: &Config) -> io::Result<(Sockets, Places, Farm, Doors)> {
-    let mut tries = BIND_TRIES;
+    if config.port != 0 {
+        return bind_to(config, config.port);
+    }
+    let mut rng = Rng::seeded(u64::from(std::process::id()));
+    let mut tries = 0;
     loop {
-        let (sockets, places) = Sockets::bind(config.nodes, config.port)?;
-        let port = if let Places::OnePort(port) = places { port } else { 0 };
-        match Farm::open(config, port) {
-            Ok((farm, doors)) => return Ok((sockets, places, farm, doors)),
-            Err(error) => {
-                tries -= 1;
-                if config.port != 0 || tries == 0 || error.kind() != io::ErrorKind::AddrInUse {
-                    return Err(error);
-                }
-            }
+        tries += 1;
+        match bind_to(config, PORTS.start + rng.index(PORTS.len()) as u16) {
+            Err(error) if tries < BIND_TRIES && error.kind() == io::ErrorKind::AddrInUse => {}
+            done => return done,
         }
     }
+}
+
+fn bind_to(config: &Config, port: u16) -> io::Result<(Sockets, Places, Farm, Doors)> {
+    let (sockets, places) = Sockets::bind(config.nodes, port)?;
+    let (farm, doors) = Farm::open(config, if let Places::OnePort(port) = places { port } else { 0 })?;
+    Ok((sockets, places, farm, doors))
 }
 
 /// A number that follows from three others and tells nothing of them: two rounds of SplitMix64
@@ -311,6 +316,8 @@ const ASKS_MAX: u32 = 10_000;
 /// About 2 GB.
 const TORRENTS_MAX: u32 = 500_000;
 const BIND_TRIES: u32 = 16;
+/// Below those that Linux, the BSDs, macOS and Windows hand out by themselves.
+const PORTS: Range<u16> = 20_000..32_000;
 
 #[cfg(test)]
 mod tests {

@@ -25,8 +25,8 @@ pub(crate) struct Sockets {
 }
 
 impl Sockets {
-    /// Binds for `nodes` nodes. `port` 0 lets the system choose; it is only used where all nodes
-    /// share it.
+    /// Binds for `nodes` nodes. `port` is only used where all nodes share it; 0 lets the system
+    /// choose.
     pub(crate) fn bind(nodes: u32, port: u16) -> io::Result<(Self, Places)> {
         if cfg!(target_os = "linux") { Self::bind_shared(port) } else { Self::bind_each(nodes) }
     }
