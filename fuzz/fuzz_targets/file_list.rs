@@ -5,7 +5,7 @@
 use bytes::Bytes;
 use dht_hunter::base::{Id, UnixTime, varint};
 use dht_hunter::model::{FileList, Torrent, TorrentFlags};
-use dht_hunter::store::row::{Packed, Packer, unpack};
+use dht_hunter::store::row::{Packer, unpack};
 use dht_hunter_fuzz::Feed;
 use dht_hunter_fuzz::heap::held_by;
 use libfuzzer_sys::fuzz_target;
@@ -20,20 +20,18 @@ fuzz_target!(|input: &[u8]| {
 
 fn damaged_column(column: &[u8], name: &[u8]) {
     // Tables that are made once and stay are not what one column takes.
-    unpack(Packed { name: None, list: &[3, 0] }, 0);
-    let packed = Packed { name: Some(name), list: column };
-    let (taken, held) = held_by(|| unpack(packed, 7));
+    unpack(b"", 0, &[3, 0]);
+    let (taken, held) = held_by(|| unpack(name, 7, column));
     // Deflate makes at most 1,032 bytes out of one; vectors grow to twice their size, and a list of
     // paths is copied once.
     assert!(held.peak <= INFLATE_STATE + 4 * PACKED_MAX.min(1_100 * column.len() + 64));
-    let Some((name, files)) = taken else { return };
+    let Some(files) = taken else { return };
     assert_eq!(files.iter().count(), files.len());
-    assert_eq!(unpack(packed, 7), Some((name.clone(), files.clone())));
+    assert_eq!(unpack(name, 7, column).as_ref(), Some(&files));
     // Read as a list, packed anew and read again it is the same list.
-    let torrent = torrent(&name, files);
+    let torrent = torrent(name, files);
     let mut packer = Packer::new();
-    let (name, again) = unpack(packer.pack(&torrent), torrent.size_bytes).expect("what was packed");
-    assert_eq!(name, torrent.name);
+    let again = unpack(name, torrent.size_bytes, packer.pack(&torrent)).expect("what was packed");
     // Not the same bytes: a number may be written longer than it has to be.
     assert!(again.iter().eq(torrent.files.iter()));
 }
@@ -53,12 +51,10 @@ fn round_trip(feed: &mut Feed<'_>, name: &[u8]) {
             files.push(size, path[..depth].iter().copied());
         }
         let torrent = torrent(name, files);
-        let packed = packer.pack(&torrent);
-        let length = packed.list.len() + packed.name.map_or(0, <[u8]>::len);
-        assert!(length <= name.len() + torrent.files.packed().len() + 1, "never longer than plain");
-        assert_eq!(unpack(packed, torrent.size_bytes), Some((name.to_vec(), torrent.files.clone())));
-        let shorter = Packed { list: &packed.list[..packed.list.len() - 1], ..packed };
-        if let Some((_, files)) = unpack(shorter, torrent.size_bytes) {
+        let column = packer.pack(&torrent);
+        assert!(column.len() <= torrent.files.packed().len() + 1, "never longer than plain");
+        assert_eq!(unpack(name, torrent.size_bytes, column).as_ref(), Some(&torrent.files));
+        if let Some(files) = unpack(name, torrent.size_bytes, &column[..column.len() - 1]) {
             assert!(files.len() < torrent.files.len(), "a column cut short is not the whole list");
         }
     }

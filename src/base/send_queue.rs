@@ -82,6 +82,10 @@ impl SendQueue {
             left -= first.len();
             self.segments.pop_front();
         }
+        if self.segments.is_empty() {
+            // An idle stream holds no buffer.
+            self.segments = VecDeque::new();
+        }
     }
 }
 

@@ -144,8 +144,7 @@ impl Apply {
         statement.raw_bind_parameter(1, id)?;
         statement.raw_bind_parameter(2, torrent.infohash.0.as_slice())?;
         statement.raw_bind_parameter(3, torrent.v2.as_ref().map(|v2| v2.as_slice()))?;
-        let packed = self.packer.pack(torrent);
-        statement.raw_bind_parameter(4, packed.name)?;
+        statement.raw_bind_parameter(4, torrent.name.as_slice())?;
         statement.raw_bind_parameter(5, size)?;
         statement.raw_bind_parameter(6, torrent.files.len())?;
         statement.raw_bind_parameter(7, piece_column(torrent.piece_length))?;
@@ -154,7 +153,7 @@ impl Apply {
         statement.raw_bind_parameter(10, moment(torrent.first_seen))?;
         statement.raw_bind_parameter(11, moment(torrent.fetched))?;
         statement.raw_bind_parameter(12, torrent.peers)?;
-        statement.raw_bind_parameter(13, packed.list)
+        statement.raw_bind_parameter(13, self.packer.pack(torrent))
     }
 
     fn raw(&self, conn: &Connection, id: i64, torrent: &Torrent) -> rusqlite::Result<()> {

@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::apply::{BY_KEY, piece_length, v2_range};
 use super::category::Category;
-use super::row::{self, Packed};
+use super::row;
 use super::schema::{OpenError, beside, open_reader};
 use super::search::index::Searcher;
 use super::search::tokenize::{self, Indexed, Term};
@@ -54,7 +54,7 @@ pub struct Stored {
     pub seeders: Option<u32>,
     /// Estimate of other peers, or peers met while fetching.
     pub leechers: Option<u32>,
-    /// The files; empty, and mostly the name too, if the column is damaged.
+    /// The files; empty if the column is damaged.
     pub files: FileList,
 }
 
@@ -389,11 +389,9 @@ fn popularity(seeders: Option<u32>, leechers: Option<u32>) -> u32 {
 fn read(row: &Row<'_>) -> rusqlite::Result<Stored> {
     let number = |index| Ok::<_, rusqlite::Error>(row.get::<_, i64>(index)?.unsigned_abs());
     let size_bytes = number(4)?;
-    let name = row.get_ref(3)?.as_blob_or_null()?;
+    let name = row.get_ref(3)?.as_blob()?.to_vec();
     let flags: u8 = row.get(8)?;
-    let packed = Packed { name, list: row.get_ref(14)?.as_blob()? };
-    let unpacked = row::unpack(packed, size_bytes);
-    let (name, files) = unpacked.unwrap_or_else(|| (name.unwrap_or_default().to_vec(), FileList::default()));
+    let files = row::unpack(&name, size_bytes, row.get_ref(14)?.as_blob()?).unwrap_or_default();
     Ok(Stored {
         id: row.get(0)?,
         infohash: Id(row.get(1)?),

@@ -1,11 +1,11 @@
-//! How a torrent's name and file list lie in its row: in as few bytes as they need.
+//! How a torrent's file list lies in its row: in as few bytes as it needs, beside the name in a
+//! column of its own.
 //!
-//! One marker byte, then the name and all paths squeezed together, with the sizes after them; or,
-//! where that is not worth it, the name in a column of its own, and of the list: nothing (one
-//! file, named and sized as the torrent); or the packed list; or, apart from each other because
-//! sizes do not compress and would break up what does, varints of the lengths of both parts, all
-//! sizes as varints, and all paths as raw deflate. What deflate may refer to from the beginning is
-//! `DICTIONARY` and the torrent's name.
+//! One marker byte, then nothing (one file, named and sized as the torrent); or all paths squeezed
+//! together, with the sizes after them; or, for texts of a kind that the squeezer does not know, the
+//! packed list; or, apart from each other because sizes do not compress and would break up what
+//! does, varints of the lengths of both parts, all sizes as varints, and all paths as raw deflate.
+//! What deflate may refer to from the beginning is `DICTIONARY` and the torrent's name.
 
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
 
@@ -13,7 +13,7 @@ use super::squeeze::{BitSink, Bits, Squeezer};
 use crate::base::varint;
 use crate::model::{FileList, Torrent};
 
-/// Packs names and file lists; keeps its buffers between torrents.
+/// Packs file lists; keeps its buffers between torrents.
 pub struct Packer {
     squeezer: Squeezer,
     text: Vec<u8>,
@@ -21,15 +21,6 @@ pub struct Packer {
     sizes: Vec<u8>,
     paths: Vec<u8>,
     out: Vec<u8>,
-}
-
-/// What two columns hold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Packed<'a> {
-    /// The name, where it is not in the list.
-    pub name: Option<&'a [u8]>,
-    /// The file list, mostly with the name.
-    pub list: &'a [u8],
 }
 
 impl Default for Packer {
@@ -52,52 +43,44 @@ impl Packer {
         }
     }
 
-    /// The columns' bytes for this torrent.
-    pub fn pack<'a>(&'a mut self, torrent: &'a Torrent) -> Packed<'a> {
-        let squeezed = self.squeeze(torrent);
-        if squeezed && self.out.len() * 4 <= self.text.len() * 3 {
-            return Packed { name: None, list: &self.out };
+    /// The column's bytes for this torrent.
+    pub fn pack(&mut self, torrent: &Torrent) -> &[u8] {
+        if is_single(torrent) {
+            self.out.clear();
+            self.out.push(SINGLE);
+        } else {
+            let squeezed = self.squeeze(torrent);
+            if !squeezed || self.out.len() * 4 > self.text.len() * 3 {
+                let first = std::mem::take(&mut self.out);
+                self.pack_apart(torrent);
+                if squeezed && first.len() <= self.out.len() {
+                    self.out = first;
+                }
+            }
         }
-        // Texts of a kind that the squeezer does not know: whichever is shorter.
-        let first = std::mem::take(&mut self.out);
-        self.pack_apart(torrent);
-        if squeezed && first.len() <= self.out.len() + torrent.name.len() {
-            self.out = first;
-            return Packed { name: None, list: &self.out };
-        }
-        Packed { name: Some(&torrent.name), list: &self.out }
+        &self.out
     }
 
     /// False if it cannot be told apart afterwards, or is too long.
     fn squeeze(&mut self, torrent: &Torrent) -> bool {
-        let single = is_single(torrent);
-        if torrent.files.packed().len() > TEXT_MAX || !self.join(torrent, single) {
+        if torrent.files.packed().len() > TEXT_MAX || !self.join(torrent) {
             return false;
         }
         self.out.clear();
-        self.out.push(if single { SQUEEZED_SINGLE } else { SQUEEZED });
-        if !single {
-            varint::push(&mut self.out, torrent.files.len() as u64);
-        }
+        self.out.push(SQUEEZED);
+        varint::push(&mut self.out, torrent.files.len() as u64);
         let mut bits = BitSink::default();
-        self.squeezer.squeeze(&self.text, &mut self.out, &mut bits);
-        if !single {
-            push_sizes(torrent, &mut self.out, &mut bits);
-        }
+        self.squeezer.squeeze(known(&torrent.name), &self.text, &mut self.out, &mut bits);
+        push_sizes(torrent, &mut self.out, &mut bits);
         bits.end(&mut self.out);
         true
     }
 
-    /// The name and the paths of all files as one text, each with its end.
-    fn join(&mut self, torrent: &Torrent, single: bool) -> bool {
+    /// The paths of all files as one text, each with its end.
+    fn join(&mut self, torrent: &Torrent) -> bool {
         let plain = |part: &[u8]| part.iter().all(|&byte| byte != END && byte != NEXT);
         self.text.clear();
-        self.text.extend_from_slice(&torrent.name);
-        self.text.push(END);
-        let mut all = plain(&torrent.name);
-        if single {
-            return all && torrent.name.len() <= TEXT_MAX;
-        }
+        let mut all = true;
         for file in torrent.files.iter() {
             all &= !file.path.is_empty() && file.path.iter().all(|part| plain(part));
             for (depth, component) in file.path.into_iter().enumerate() {
@@ -111,13 +94,11 @@ impl Packer {
         all && self.text.len() <= TEXT_MAX
     }
 
-    /// The list alone, as it was before there was a squeezer.
+    /// Sizes and paths apart, or as they are.
     fn pack_apart(&mut self, torrent: &Torrent) {
         let packed = torrent.files.packed();
         self.out.clear();
-        if is_single(torrent) {
-            self.out.push(SINGLE);
-        } else if packed.len() < DEFLATE_MIN || !self.deflate(torrent) || self.out.len() > packed.len() {
+        if packed.len() < DEFLATE_MIN || !self.deflate(torrent) || self.out.len() > packed.len() {
             self.out.clear();
             self.out.push(PLAIN);
             self.out.extend_from_slice(packed);
@@ -149,44 +130,35 @@ impl Packer {
     }
 }
 
-/// Reads the columns back: the name and the files. `None` if they are damaged or larger than any
-/// that were ever written.
-pub fn unpack(packed: Packed<'_>, size_bytes: u64) -> Option<(Vec<u8>, FileList)> {
-    let (&marker, rest) = packed.list.split_first()?;
-    let name = packed.name;
-    let single = |name: Vec<u8>| {
-        let mut files = FileList::default();
-        files.push(size_bytes, [&name[..]].into_iter());
-        Some((name, files))
-    };
+/// Reads the column of a torrent of that name and size back. `None` if it is damaged or larger
+/// than any that was ever written.
+pub fn unpack(name: &[u8], size_bytes: u64, column: &[u8]) -> Option<FileList> {
+    let (&marker, rest) = column.split_first()?;
     match marker {
-        SINGLE => single(name?.to_vec()),
-        PLAIN => Some((name?.to_vec(), FileList::from_packed(rest.to_vec())?)),
-        DEFLATED => Some((name?.to_vec(), inflate(rest, name?)?)),
-        SQUEEZED_SINGLE => {
-            let mut name = Bits::new(rest).unsqueeze(1, TEXT_MAX + 1)?;
-            name.pop();
-            single(name)
+        SINGLE => {
+            let mut files = FileList::default();
+            files.push(size_bytes, [name].into_iter());
+            Some(files)
         }
-        SQUEEZED => unsqueeze(rest),
+        PLAIN => FileList::from_packed(rest.to_vec()),
+        DEFLATED => inflate(rest, name),
+        SQUEEZED => unsqueeze(rest, name),
         _ => None,
     }
 }
 
-fn unsqueeze(mut column: &[u8]) -> Option<(Vec<u8>, FileList)> {
+fn unsqueeze(mut column: &[u8], name: &[u8]) -> Option<FileList> {
     let count = usize::try_from(varint::take(&mut column)?).ok().filter(|&count| count < TEXT_MAX)?;
     let mut bits = Bits::new(column);
-    let text = bits.unsqueeze(count + 1, TEXT_MAX)?;
-    let mut parts = text.split(|&byte| byte == END);
-    let name = parts.next()?.to_vec();
+    let text = bits.unsqueeze(known(name), count, TEXT_MAX)?;
     let (mut files, mut width) = (FileList::default(), FIRST_WIDTH);
     let mut path: Vec<&[u8]> = Vec::new();
-    for part in parts.take(count) {
+    for part in text.split(|&byte| byte == END).take(count) {
         path.clear();
         path.extend(part.split(|&byte| byte == NEXT));
         files.push(take_size(&mut bits, &mut width)?, path.iter().copied());
     }
-    Some((name, files))
+    Some(files)
 }
 
 /// Each as what its number of bits is more than the one's before, and then those bits.
@@ -272,17 +244,21 @@ fn inflate(mut column: &[u8], name: &[u8]) -> Option<FileList> {
 
 /// The name stands last: what is near costs fewer bits to refer to.
 fn dictionary(name: &[u8]) -> Vec<u8> {
-    [DICTIONARY, &name[..name.len().min(NAME_MAX)]].concat()
+    [DICTIONARY, known(name)].concat()
+}
+
+/// What may be referred to of a name.
+fn known(name: &[u8]) -> &[u8] {
+    &name[..name.len().min(NAME_MAX)]
 }
 
 const PLAIN: u8 = 0;
 const DEFLATED: u8 = 1;
 const SINGLE: u8 = 2;
-const SQUEEZED_SINGLE: u8 = 3;
-const SQUEEZED: u8 = 4;
+const SQUEEZED: u8 = 3;
 
-/// Ends a name or a path, and stands between its components; a text with others of these bytes is
-/// not squeezed.
+/// Ends a path, and stands between its components; a text with others of these bytes is not
+/// squeezed.
 const END: u8 = 0;
 const NEXT: u8 = 1;
 
@@ -326,10 +302,9 @@ mod tests {
     use crate::store::tests::torrent;
 
     fn comes_back(packer: &mut Packer, torrent: &Torrent) -> u8 {
-        let packed = packer.pack(torrent);
-        let (name, files) = unpack(packed, torrent.size_bytes).unwrap();
-        assert_eq!((&name, &files), (&torrent.name, &torrent.files));
-        packed.list[0]
+        let column = packer.pack(torrent);
+        assert_eq!(unpack(&torrent.name, torrent.size_bytes, column).as_ref(), Some(&torrent.files));
+        column[0]
     }
 
     #[test]
@@ -338,10 +313,11 @@ mod tests {
         for files in [0, 1, 2, 3, 500] {
             comes_back(&mut packer, &torrent(7, "Some.Name.2020.mkv", files));
         }
-        assert_eq!(comes_back(&mut packer, &torrent(7, "Some.Name.2020.mkv", 1)), SQUEEZED_SINGLE);
+        assert_eq!(comes_back(&mut packer, &torrent(7, "Some.Name.2020.mkv", 1)), SINGLE);
         assert_eq!(comes_back(&mut packer, &torrent(7, "Some.Name.2020", 9)), SQUEEZED);
         assert_eq!(comes_back(&mut packer, &torrent(7, "Some.Name.2020", 5_000)), DEFLATED);
         assert_eq!(comes_back(&mut packer, &torrent(7, "\u{1}", 1)), SINGLE);
+        assert_eq!(comes_back(&mut packer, &torrent(7, "", 0)), PLAIN);
     }
 
     #[test]
@@ -371,21 +347,23 @@ mod tests {
     }
 
     #[test]
-    fn names_in_any_language_take_no_more_than_their_bytes() {
+    fn paths_that_say_the_name_again_take_little() {
         let mut packer = Packer::new();
-        for name in ["Некоторое имя 2020.mkv", "新世紀エヴァンゲリオン", "\u{feff}ﷺ\u{10ffff}", "x"]
+        for name in ["Некоторое имя 2020 года", "新世紀エヴァンゲリオン", "Zxqj vkwp ywzx"]
         {
-            let torrent = torrent(1, name, 1);
-            let packed = packer.pack(&torrent);
-            assert!(packed.list.len() + packed.name.map_or(0, <[u8]>::len) <= name.len() + 2, "{name}");
-            comes_back(&mut packer, &torrent);
+            let mut torrent = torrent(1, name, 0);
+            for part in 1..=3 {
+                torrent.files.push(700 << 20, [format!("{name}.cd{part}.avi").as_bytes()].into_iter());
+            }
+            assert_eq!(comes_back(&mut packer, &torrent), SQUEEZED);
+            assert!(packer.pack(&torrent).len() < 30, "{name}: {}", packer.pack(&torrent).len());
         }
     }
 
     #[test]
     fn many_files_take_little() {
         let many = torrent(1, "a", 300);
-        assert!(Packer::new().pack(&many).list.len() * 8 < many.files.packed().len());
+        assert!(Packer::new().pack(&many).len() * 8 < many.files.packed().len());
     }
 
     #[test]
@@ -393,13 +371,12 @@ mod tests {
         for count in [50, 2_000] {
             let torrent = torrent(1, "a", count);
             let mut packer = Packer::new();
-            let packed = packer.pack(&torrent);
-            for len in (0..packed.list.len()).step_by(1 + count / 100) {
-                let cut = Packed { list: &packed.list[..len], ..packed };
-                assert_eq!(unpack(cut, 1), None, "{count} files, {len} bytes");
+            let column = packer.pack(&torrent);
+            for len in (0..column.len()).step_by(1 + count / 100) {
+                assert_eq!(unpack(b"a", 1, &column[..len]), None, "{count} files, {len} bytes");
             }
         }
-        let none = |list: &[u8]| assert_eq!(unpack(Packed { name: Some(b"a"), list }, 1), None);
+        let none = |column: &[u8]| assert_eq!(unpack(b"a", 1, column), None);
         none(&[DEFLATED, 0, 255, 255, 255, 255, 127, 0]);
         none(&[SQUEEZED, 255, 255, 255, 255, 127, 0]);
         none(&[9]);
@@ -408,7 +385,6 @@ mod tests {
         varint::push(&mut column, 31 << 20);
         column.extend_from_slice(&[0x63, 0, 0]);
         none(&column);
-        assert_eq!(unpack(Packed { name: None, list: &[SINGLE] }, 1), None);
     }
 
     #[test]
@@ -417,9 +393,9 @@ mod tests {
         let path = vec![b'x'; 1 << 20];
         (0..4).for_each(|_| torrent.files.push(1, [&path[..]].into_iter()));
         let mut packer = Packer::new();
-        let packed = packer.pack(&torrent);
-        assert!(packed.list.len() < 8_192, "{}", packed.list.len());
-        assert_eq!(unpack(packed, 1), Some((torrent.name.clone(), torrent.files.clone())));
+        let column = packer.pack(&torrent);
+        assert!(column.len() < 8_192, "{}", column.len());
+        assert_eq!(unpack(b"a", 1, column).as_ref(), Some(&torrent.files));
     }
 
     quickcheck::quickcheck! {
@@ -432,10 +408,9 @@ mod tests {
             let mut packer = Packer::new();
             // The second time with buffers that were used.
             (0..2).all(|_| {
-                let packed = packer.pack(&torrent);
-                let len = packed.list.len() + packed.name.map_or(0, <[u8]>::len);
-                len <= torrent.name.len() + torrent.files.packed().len() + 1
-                    && unpack(packed, torrent.size_bytes) == Some((torrent.name.clone(), torrent.files.clone()))
+                let column = packer.pack(&torrent);
+                column.len() <= torrent.files.packed().len() + 1
+                    && unpack(&torrent.name, torrent.size_bytes, column).as_ref() == Some(&torrent.files)
             })
         }
 
@@ -443,14 +418,13 @@ mod tests {
             let mut torrent = torrent(1, "name", 0);
             files.iter().for_each(|(size, path)| torrent.files.push(*size, [&path[..]].into_iter()));
             let mut packer = Packer::new();
-            let packed = packer.pack(&torrent);
-            let mut list = packed.list.to_vec();
+            let mut column = packer.pack(&torrent).to_vec();
             for (at, byte) in changes {
-                let at = usize::from(at) % list.len();
-                list[at] = byte;
+                let at = usize::from(at) % column.len();
+                column[at] = byte;
             }
-            let read = unpack(Packed { list: &list, ..packed }, torrent.size_bytes);
-            read.is_none_or(|(_, files)| files.iter().count() == files.len())
+            let read = unpack(b"name", torrent.size_bytes, &column);
+            read.is_none_or(|files| files.iter().count() == files.len())
         }
     }
 }

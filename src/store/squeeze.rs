@@ -4,7 +4,8 @@
 //!
 //! A symbol is a byte, or a length of what is repeated, by a code that depends on the byte before
 //! it; after a length comes a distance, or "as far as last time". What may be repeated begins
-//! with [`HISTORY`]. Bits are filled in from the lowest; codes are canonical.
+//! with [`HISTORY`] and what both sides know besides. Bits are filled in from the lowest; codes are
+//! canonical.
 
 use std::sync::OnceLock;
 
@@ -45,10 +46,11 @@ impl Default for Squeezer {
 }
 
 impl Squeezer {
-    /// Appends `text` to `out`. How long it is must be told by other means.
-    pub fn squeeze(&mut self, text: &[u8], out: &mut Vec<u8>, bits: &mut BitSink) {
+    /// Appends `text` to `out`; whoever reads it knows what came before. How long it is must be told
+    /// by other means.
+    pub fn squeeze(&mut self, known: &[u8], text: &[u8], out: &mut Vec<u8>, bits: &mut BitSink) {
         let codes = codes();
-        self.parse(text, |symbol| match symbol {
+        self.parse(known, text, |symbol| match symbol {
             Symbol::Byte(context, byte) => bits.code(out, &codes.symbols[context], usize::from(byte)),
             Symbol::Copy(context, length, distance) => {
                 let (bucket, extra, value) = length_bucket(length);
@@ -62,11 +64,13 @@ impl Squeezer {
     }
 
     /// Finds what is repeated: the longest of a few places, unless the next byte begins a longer one.
-    fn parse(&mut self, text: &[u8], mut each: impl FnMut(Symbol)) {
+    fn parse(&mut self, known: &[u8], text: &[u8], mut each: impl FnMut(Symbol)) {
         self.heads.copy_from_slice(&self.history);
         self.text.truncate(HISTORY.len());
+        self.text.extend_from_slice(known);
+        let (mut at, mut last) = (self.text.len(), 0);
         self.text.extend_from_slice(text);
-        let (mut at, mut last) = (HISTORY.len(), 0);
+        (HISTORY.len()..at).for_each(|known| self.insert(known));
         let mut found = self.longest(at, last);
         while at < self.text.len() {
             let context = context(self.text[at - 1]);
@@ -170,11 +174,12 @@ impl<'a> Bits<'a> {
         Some(value)
     }
 
-    /// Takes a text that ends with the `zeros`th zero byte. `None` if it is damaged, or longer than
-    /// `max`.
-    pub fn unsqueeze(&mut self, mut zeros: usize, max: usize) -> Option<Vec<u8>> {
+    /// Takes a text that ends with the `zeros`th zero byte, after what was `known`. `None` if it is
+    /// damaged, or longer than `max`.
+    pub fn unsqueeze(&mut self, known: &[u8], mut zeros: usize, max: usize) -> Option<Vec<u8>> {
         let codes = codes();
-        let (mut text, mut last) = (HISTORY.to_vec(), 0);
+        let (mut text, mut last) = ([HISTORY, known].concat(), 0);
+        let start = text.len();
         while zeros > 0 {
             let symbol = self.symbol(&codes.symbols[context(text[text.len() - 1])])?;
             if symbol < BYTES {
@@ -192,11 +197,11 @@ impl<'a> Bits<'a> {
                     text.push(text[index]);
                 }
             }
-            if text.len() > HISTORY.len() + max {
+            if text.len() > start + max {
                 return None;
             }
         }
-        Some(text.split_off(HISTORY.len()))
+        Some(text.split_off(start))
     }
 
     /// The next [`WORD_BITS`] bits, zeros past the end.
@@ -352,8 +357,8 @@ const MEANINGS_MASK: u64 = (1 << CODE_BITS_MAX) - 1;
 const WORD_BITS: u32 = 57;
 
 /// For each kind of byte before, the lengths of the codes of all bytes and of all lengths, and at
-/// last those of the distances. Part of the format. From 3,000 made-up torrents with words of ten
-/// languages and the usual patterns, by the test `lengths_from_samples` below.
+/// last those of the distances. Part of the format. Huffman's, counted over 3,000 made-up torrents with
+/// words of ten languages and the usual patterns.
 const LENGTHS: &str = include_str!("squeeze.lengths");
 
 /// What every text may refer to as if it had come before. Part of the format. The most common
@@ -381,11 +386,15 @@ mod tests {
     use crate::base::Rng;
 
     fn both_ways(text: &[u8]) -> usize {
+        both_ways_after(b"", text)
+    }
+
+    fn both_ways_after(known: &[u8], text: &[u8]) -> usize {
         let (mut out, mut bits) = (Vec::new(), BitSink::default());
-        Squeezer::default().squeeze(text, &mut out, &mut bits);
+        Squeezer::default().squeeze(known, text, &mut out, &mut bits);
         bits.end(&mut out);
         let zeros = text.iter().filter(|&&byte| byte == 0).count();
-        let again = Bits::new(&out).unsqueeze(zeros, text.len());
+        let again = Bits::new(&out).unsqueeze(known, zeros, text.len());
         assert_eq!(again.as_deref(), Some(text));
         out.len()
     }
@@ -408,6 +417,7 @@ mod tests {
             }
             text.push(0);
             assert!(both_ways(&text) > 0, "round {round}");
+            assert!(both_ways_after(&text.clone()[..text.len() / 2], &text) > 0, "round {round}");
         }
         both_ways(&[0; 3_000]);
     }
@@ -416,6 +426,7 @@ mod tests {
     fn usual_names_take_little_and_none_much_more() {
         let name = b"Some.Film.of.the.Year.2019.1080p.BluRay.x264-GROUP.mkv\0";
         assert!(both_ways(name) * 5 <= name.len() * 3, "{}", both_ways(name));
+        assert!(both_ways_after(name, name) < 6, "what is known is not said again");
         let mut noise = [0; 1_000];
         Rng::seeded(1).fill(&mut noise);
         noise[999] = 0;
@@ -425,17 +436,17 @@ mod tests {
     #[test]
     fn damage_is_none_and_bounded() {
         let (mut out, mut bits) = (Vec::new(), BitSink::default());
-        Squeezer::default().squeeze(b"abc abc abc abc\0", &mut out, &mut bits);
+        Squeezer::default().squeeze(b"", b"abc abc abc abc\0", &mut out, &mut bits);
         bits.end(&mut out);
         for len in 0..out.len() {
-            assert_eq!(Bits::new(&out[..len]).unsqueeze(1, 100), None);
+            assert_eq!(Bits::new(&out[..len]).unsqueeze(b"", 1, 100), None);
         }
-        assert_eq!(Bits::new(&out).unsqueeze(1, 5), None);
+        assert_eq!(Bits::new(&out).unsqueeze(b"", 1, 5), None);
         let mut rng = Rng::seeded(2);
         for _ in 0..2_000 {
             let mut noise = [0; 64];
             rng.fill(&mut noise);
-            let taken = Bits::new(&noise).unsqueeze(3, 500);
+            let taken = Bits::new(&noise).unsqueeze(b"", 3, 500);
             assert!(taken.is_none_or(|text| text.len() <= 500 + COPY_MAX));
         }
     }
@@ -459,54 +470,4 @@ mod tests {
     const CONTEXTS: usize = 6;
     const LENGTH_BUCKETS: usize = 36;
     const DISTANCE_BUCKETS: usize = 31;
-
-    /// Writes the table anew: `SQUEEZE_SAMPLES` names a file of torrents, each a line with its name,
-    /// lines with its paths, and an empty line; `SQUEEZE_LENGTHS` the table.
-    #[test]
-    #[ignore = "changes the format"]
-    fn lengths_from_samples() {
-        let path = |name| std::env::var_os(name).unwrap();
-        let samples = std::fs::read_to_string(path("SQUEEZE_SAMPLES")).unwrap();
-        let mut symbols = vec![vec![0u64; BYTES + LENGTH_BUCKETS]; CONTEXTS];
-        let mut distances = vec![0u64; DISTANCE_BUCKETS];
-        let mut squeezer = Squeezer::default();
-        for torrent in samples.split("\n\n") {
-            let text = format!("{}\0", torrent.replace('/', "\x01").replace('\n', "\0"));
-            squeezer.parse(text.as_bytes(), |symbol| match symbol {
-                Symbol::Byte(context, byte) => symbols[context][usize::from(byte)] += 1,
-                Symbol::Copy(context, length, distance) => {
-                    symbols[context][BYTES + length_bucket(length).0] += 1;
-                    distances[distance.map_or(0, |distance| distance_bucket(distance).0)] += 1;
-                }
-            });
-        }
-        let mut table = String::new();
-        for counts in symbols.iter().chain([&distances]) {
-            let digit = |length: u8| char::from_digit(u32::from(length), 36).unwrap();
-            table.extend(code_lengths(counts).into_iter().map(digit).chain(['\n']));
-        }
-        std::fs::write(path("SQUEEZE_LENGTHS"), table).unwrap();
-    }
-
-    /// Huffman's, the rare ones made more common until no code is too long.
-    fn code_lengths(counts: &[u64]) -> Vec<u8> {
-        let sum: u64 = counts.iter().sum();
-        let mut least = 1;
-        loop {
-            let mut lengths = vec![0u8; counts.len()];
-            let mut trees: Vec<(u64, Vec<usize>)> =
-                counts.iter().enumerate().map(|(symbol, &count)| (count.max(least), vec![symbol])).collect();
-            while trees.len() > 1 {
-                trees.sort_by_key(|tree| std::cmp::Reverse(tree.0));
-                let (a, b) = (trees.pop().unwrap(), trees.pop().unwrap());
-                let both = [a.1, b.1].concat();
-                both.iter().for_each(|&symbol| lengths[symbol] += 1);
-                trees.push((a.0 + b.0, both));
-            }
-            if lengths.iter().all(|&length| usize::from(length) <= CODE_BITS_MAX) {
-                return lengths;
-            }
-            least += 1 + sum / 100_000;
-        }
-    }
 }

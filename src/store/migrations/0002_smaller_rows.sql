@@ -1,14 +1,14 @@
--- Version 2: smaller rows. Names lie in the packed list, times as what is added to the one before,
--- and hashes are looked up by their first four bytes: ten million rows share them in 0.2 % of all
+-- Version 2: smaller rows. File lists are squeezed, times are what is added to the one before, and
+-- hashes are looked up by their first four bytes: ten million rows share them in 0.2 % of all
 -- cases. That a hash has one row is seen to by the writer, which looks before it inserts.
 
--- name: NULL where file_list has it (see row.rs). piece_length: a negative number is a power of two.
+-- file_list: see row.rs. piece_length: a negative number is a power of two.
 -- fetched: seconds after first_seen. seen: seconds after that when it was last heard of.
 CREATE TABLE smaller (
   id INTEGER PRIMARY KEY,
   infohash BLOB NOT NULL,
   v2 BLOB,
-  name BLOB,
+  name BLOB NOT NULL,
   size INTEGER NOT NULL,
   files INTEGER NOT NULL,
   piece_length INTEGER NOT NULL,
