@@ -152,10 +152,30 @@ impl Searcher {
 
     /// The first `limit` hits from the very first on, in the order that `query` asks for.
     pub fn search(&self, terms: &[Term], query: &Query, limit: usize) -> Result<Page, IndexError> {
-        match self.dense(terms, query, limit)? {
+        let terms = terms.iter().map(|term| self.settle(term)).collect::<Result<Vec<_>, _>>()?;
+        match self.dense(&terms, query, limit)? {
             Some(page) => Ok(page),
-            None => self.usual(terms, query, limit),
+            None => self.usual(&terms, query, limit),
         }
+    }
+
+    /// The beginning of one word alone is that word, which is found sooner.
+    fn settle(&self, term: &Term) -> Result<Term, IndexError> {
+        let Term::Starts(start) = term else { return Ok(term.clone()) };
+        let mut only: Option<Vec<u8>> = None;
+        for segment in self.reader.searcher().segment_readers() {
+            let words = segment.inverted_index(self.fields.text).map_err(|error| failed(&error))?;
+            let mut words = words.terms().range().ge(start).into_stream().map_err(|error| failed(&error))?;
+            while words.advance() && words.key().starts_with(start.as_bytes()) {
+                match &only {
+                    None => only = Some(words.key().to_vec()),
+                    Some(word) if word == words.key() => {}
+                    Some(_) => return Ok(term.clone()),
+                }
+            }
+        }
+        let only = only.and_then(|word| String::from_utf8(word).ok());
+        Ok(Term::Word(only.unwrap_or_else(|| start.clone())))
     }
 
     /// The same, if all terms are words that are common.
