@@ -33,9 +33,9 @@ impl Memory {
         }
     }
 
-    /// Forgets `addr`.
-    pub fn forget(&mut self, addr: SocketAddr) {
-        self.until.remove(&addr);
+    /// Forgets `addr`; whether there was something to forget.
+    pub fn forget(&mut self, addr: SocketAddr) -> bool {
+        self.until.remove(&addr).is_some()
     }
 
     /// True if `addr` is remembered still.

@@ -70,13 +70,14 @@ pub struct Lookup {
 /// Why a peer did not deliver, as far as it matters for what comes next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failure {
-    /// It lied, stalled or broke the protocol: avoided for an hour.
+    /// It lied or broke the protocol: avoided for an hour.
     Misbehaved,
     /// It answers, but not for this torrent.
     NotHere,
     /// Not its fault: no socket, no memory, no budget. Tried again soon.
     Ours,
-    /// No connection: avoided for five minutes.
+    /// No connection, or no answer in time, which may be our own fault: avoided for five minutes,
+    /// unless it has delivered since the last time.
     Unreachable,
 }
 
@@ -202,13 +203,10 @@ impl From<Why> for Failure {
         match why {
             Why::NoRoom => Self::Ours,
             Why::Closed | Why::NoMetadata | Why::OtherTorrent | Why::Rejected => Self::NotHere,
-            Why::TimedOut(Step::Connect) => Self::Unreachable,
-            Why::Chatter
-            | Why::Protocol(_)
-            | Why::SelfConnection
-            | Why::TimedOut(_)
-            | Why::TooLarge
-            | Why::WrongHash => Self::Misbehaved,
+            Why::TimedOut(_) => Self::Unreachable,
+            Why::Chatter | Why::Protocol(_) | Why::SelfConnection | Why::TooLarge | Why::WrongHash => {
+                Self::Misbehaved
+            }
         }
     }
 }
@@ -372,8 +370,12 @@ impl Queue {
     /// The peer did not deliver.
     pub fn failed(&mut self, hash: InfoHash, addr: SocketAddr, failure: Failure, now: Instant) {
         match failure {
-            Failure::Misbehaved => self.avoid(addr, now + AVOID_MISBEHAVED),
-            Failure::Unreachable => self.avoid(addr, now + AVOID_UNREACHABLE),
+            Failure::Misbehaved => {
+                self.good.forget(addr);
+                self.bad.put(addr, now + AVOID_MISBEHAVED);
+            }
+            Failure::Unreachable if self.good.forget(addr) => {}
+            Failure::Unreachable => self.bad.put(addr, now + AVOID_UNREACHABLE),
             Failure::NotHere | Failure::Ours => {}
         }
         let Some((token, at)) = self.trying(hash, addr) else { return };
@@ -540,11 +542,6 @@ impl Queue {
         item.looking = false;
         self.stats.looking -= 1;
         Some(token)
-    }
-
-    fn avoid(&mut self, addr: SocketAddr, until: Instant) {
-        self.bad.put(addr, until);
-        self.good.forget(addr);
     }
 
     /// Something of ours was missing: again in a moment, and it does not count as a try.
@@ -866,6 +863,31 @@ mod tests {
         queue.failed(id(1), peer(1), Failure::Unreachable, at(2));
         assert_eq!(queue.next_lookup(at(2)).map(|lookup| lookup.hint), Some(None));
         queue.check_invariants();
+    }
+
+    #[test]
+    fn who_delivered_is_forgiven_one_timeout_and_nobody_a_lie() {
+        for (failure, forgiven) in [(Failure::Unreachable, true), (Failure::Misbehaved, false)] {
+            let mut queue = queue(100);
+            let mut next = 0;
+            // A torrent that this peer alone has: is it tried?
+            let mut tried = |queue: &mut Queue, now| {
+                next += 1;
+                queue.add(id(next), Source::Sampled, None, &[peer(1)], time(now));
+                connect(queue, at(now)).map(|(hash, _)| hash)
+            };
+            let first = tried(&mut queue, 0).unwrap();
+            queue.done(first, peer(1), at(1)).unwrap();
+            let second = tried(&mut queue, 2).unwrap();
+            queue.failed(second, peer(1), failure, at(3));
+            let third = tried(&mut queue, 4);
+            assert_eq!(third.is_some(), forgiven);
+            if let Some(third) = third {
+                queue.failed(third, peer(1), failure, at(5));
+                assert_eq!(tried(&mut queue, 6), None, "twice in a row is avoided");
+            }
+            queue.check_invariants();
+        }
     }
 
     #[test]
