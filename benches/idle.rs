@@ -8,7 +8,6 @@
 //! four seconds ends. Measured are two seconds of that. One JSON line.
 #![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a bench prints what it measured")]
 
-use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
@@ -16,9 +15,9 @@ use dht_hunter::base::{Id, Rng};
 use dht_hunter::engine::Engine;
 use dht_hunter::engine::config::{Config, Rates};
 use dht_hunter::engine::io::{Command, CommandId};
-use dht_hunter::model::{Recovered, SavedNode, StoreOp, StoreResult};
+use dht_hunter::model::{Recovered, SavedNode};
 use dht_hunter::reactor::{
-    Archive, Clock, Gauges, Handle, Listen, Observer, Reactor, ReactorConfig, Wake, listen,
+    Clock, Gauges, Handle, KeepNothing, Listen, Observer, Reactor, ReactorConfig, listen,
 };
 
 fn main() {
@@ -53,7 +52,7 @@ fn main() {
     let recovered = Recovered { nodes: (0..nodes).map(node).collect(), ..Recovered::default() };
     let engine = Engine::new(config, recovered, [7; 32], clock.now(), unix);
     let handle = listening.handle();
-    let archive = Nothing { results: VecDeque::new(), wake: listening.wake() };
+    let archive = KeepNothing::new(listening.wake());
     let peer = SocketAddr::from(([127, 0, 0, 1], port));
     let watch = Watch { links, peer, handle, stage: Stage::Resting(Instant::now()) };
     Reactor::new(listening, engine, archive, watch).run();
@@ -127,27 +126,6 @@ fn ask_for(links: usize, peer: SocketAddr, handle: &Handle) {
         while handle.send(Command::Fetch(CommandId(number), Id(hash), vec![peer])).is_err() {
             std::thread::sleep(Duration::from_millis(1));
         }
-    }
-}
-
-/// Everything is acknowledged at once.
-struct Nothing {
-    results: VecDeque<StoreResult>,
-    wake: Wake,
-}
-
-impl Archive for Nothing {
-    fn submit(&mut self, op: StoreOp) -> Result<(), StoreOp> {
-        self.results.push_back(match op {
-            StoreOp::Shutdown => StoreResult::Closed,
-            _ => StoreResult::Committed(1),
-        });
-        self.wake.wake();
-        Ok(())
-    }
-
-    fn poll(&mut self) -> Option<StoreResult> {
-        self.results.pop_front()
     }
 }
 

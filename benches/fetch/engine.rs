@@ -1,6 +1,5 @@
 //! The engine in its reactor, without a crawl and without an archive.
 
-use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -8,9 +7,9 @@ use dht_hunter::base::Rng;
 use dht_hunter::engine::Engine;
 use dht_hunter::engine::config::{Config, Rates};
 use dht_hunter::engine::io::{Command, CommandId};
-use dht_hunter::model::{Recovered, StoreOp, StoreResult};
+use dht_hunter::model::Recovered;
 use dht_hunter::reactor::{
-    Archive, Clock, Gauges, Handle, Listen, Observer, Reactor, ReactorConfig, Wake, listen,
+    Clock, Gauges, Handle, KeepNothing, Listen, Observer, Reactor, ReactorConfig, listen,
 };
 
 use crate::Wish;
@@ -26,7 +25,7 @@ pub fn fetch(wish: &Wish) -> u64 {
     let seed = [7; 32];
     let engine = Engine::new(config, Recovered::default(), seed, clock.now(), clock.unix());
     let handle = listening.handle();
-    let archive = Nothing { results: VecDeque::new(), wake: listening.wake() };
+    let archive = KeepNothing::new(listening.wake());
     let watch =
         Watch { wanted: wish.torrents.len() as u64, fetched: 0, at: Instant::now(), handle: handle.clone() };
     let mut reactor = Reactor::new(listening, engine, archive, watch);
@@ -66,27 +65,6 @@ impl Observer<Engine> for Watch {
         if self.fetched >= self.wanted || self.at.elapsed() > STALLED_AFTER {
             let _ = self.handle.send(Command::Stop);
         }
-    }
-}
-
-/// Everything is acknowledged at once.
-struct Nothing {
-    results: VecDeque<StoreResult>,
-    wake: Wake,
-}
-
-impl Archive for Nothing {
-    fn submit(&mut self, op: StoreOp) -> Result<(), StoreOp> {
-        self.results.push_back(match op {
-            StoreOp::Shutdown => StoreResult::Closed,
-            _ => StoreResult::Committed(1),
-        });
-        self.wake.wake();
-        Ok(())
-    }
-
-    fn poll(&mut self) -> Option<StoreResult> {
-        self.results.pop_front()
     }
 }
 

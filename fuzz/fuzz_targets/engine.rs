@@ -15,7 +15,7 @@ use dht_hunter::model::archive::StoreFault;
 use dht_hunter::model::{Recovered, SavedNode, StoreOp, StoreResult};
 use dht_hunter_fuzz::commands::{Commands, rates};
 use dht_hunter_fuzz::crowd::Crowd;
-use dht_hunter_fuzz::heap::held_by;
+use dht_hunter_fuzz::heap;
 use dht_hunter_fuzz::limits::Window;
 use dht_hunter_fuzz::remote::Remote;
 use dht_hunter_fuzz::stream::front;
@@ -23,17 +23,13 @@ use dht_hunter_fuzz::{Feed, peer};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: &[u8]| {
-    // Made once, and not to be counted.
-    peer::library();
-    let (_, held) = held_by(|| {
+    heap::within(HELD_MAX, ONCE_MAX, || {
         let mut world = World::new(Feed::new(input));
         while !world.feed.is_empty() && world.steps < STEPS_MAX {
             world.step();
         }
         world.stop();
     });
-    assert!(held.peak <= HELD_MAX, "{held:?}");
-    assert!(held.left <= ONCE_MAX, "{held:?}");
 });
 
 struct World<'a> {

@@ -9,23 +9,19 @@ use std::time::Duration;
 use dht_hunter::base::{Buckets, Cx, Flows, Id, Instant, Rng, TokenBucket, UnixTime};
 use dht_hunter::dht::{Config, Dht, Event, Goal, User};
 use dht_hunter_fuzz::crowd::Crowd;
-use dht_hunter_fuzz::heap::held_by;
+use dht_hunter_fuzz::heap::{self, held_by};
 use dht_hunter_fuzz::limits::Window;
 use dht_hunter_fuzz::{Feed, peer};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: &[u8]| {
-    // Made once, and not to be counted.
-    peer::library();
-    let (_, held) = held_by(|| {
+    heap::within(HELD_MAX, ONCE_MAX, || {
         let mut world = World::new(Feed::new(input));
         while !world.feed.is_empty() && world.steps < STEPS_MAX {
             world.step();
         }
         world.finish();
     });
-    assert!(held.peak <= HELD_MAX, "{held:?}");
-    assert!(held.left <= ONCE_MAX, "{held:?}");
 });
 
 struct World<'a> {

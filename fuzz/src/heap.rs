@@ -14,6 +14,16 @@ pub fn held_by<T>(run: impl FnOnce() -> T) -> (T, Held) {
     (result, Held { peak, left: LIVE.load(Relaxed).saturating_sub(before) })
 }
 
+/// Panics if more than `peak_max` bytes are held at once while `run` runs, or more than `left_max`
+/// afterwards.
+pub fn within(peak_max: usize, left_max: usize, run: impl FnOnce()) {
+    // Made once, and not to be counted.
+    crate::peer::library();
+    let ((), held) = held_by(run);
+    assert!(held.peak <= peak_max, "{held:?}");
+    assert!(held.left <= left_max, "{held:?}");
+}
+
 /// Bytes that are held now.
 pub fn live() -> usize {
     LIVE.load(Relaxed)

@@ -1,6 +1,5 @@
 //! DHT operations: an engine that asks and goes, and what it says on its way.
 
-use std::collections::VecDeque;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
@@ -13,10 +12,8 @@ use crate::base::{InfoHash, NodeId};
 use crate::engine::Engine;
 use crate::engine::config::Config;
 use crate::engine::io::{Answer, Command, CommandId};
-use crate::model::{Recovered, StoreOp, StoreResult};
-use crate::reactor::{
-    Archive, Clock, Gauges, Handle, Listen, Observer, Reactor, ReactorConfig, Wake, listen,
-};
+use crate::model::Recovered;
+use crate::reactor::{Clock, Gauges, Handle, KeepNothing, Listen, Observer, Reactor, ReactorConfig, listen};
 
 /// One DHT operation.
 #[derive(Clone, Debug)]
@@ -114,7 +111,7 @@ pub fn operate(
     config.ports_below_1024 = true;
     let engine = Engine::new(config, Recovered::default(), entropy()?, clock.now(), clock.unix());
     let handle = listening.handle();
-    let archive = Nothing { results: VecDeque::new(), wake: listening.wake() };
+    let archive = KeepNothing::new(listening.wake());
     handle.send(Command::Bootstrap(hosts)).map_err(|_| not_started())?;
     let mut watch = Watch::new(operations, watcher, handle, reach.timeout);
     watch.send_next();
@@ -297,27 +294,6 @@ impl Observer<Engine> for Watch<'_> {
 
 fn not_started() -> Failure {
     Failure::failed("the engine did not start; try again")
-}
-
-/// An archive for those who keep nothing: everything is acknowledged at once.
-struct Nothing {
-    results: VecDeque<StoreResult>,
-    wake: Wake,
-}
-
-impl Archive for Nothing {
-    fn submit(&mut self, op: StoreOp) -> Result<(), StoreOp> {
-        self.results.push_back(match op {
-            StoreOp::Shutdown => StoreResult::Closed,
-            _ => StoreResult::Committed(1),
-        });
-        self.wake.wake();
-        Ok(())
-    }
-
-    fn poll(&mut self) -> Option<StoreResult> {
-        self.results.pop_front()
-    }
 }
 
 /// Half of what an engine takes at once.

@@ -9,6 +9,7 @@ pub mod clock;
 mod config;
 mod drive;
 pub mod handle;
+mod keep_nothing;
 mod links;
 pub mod net;
 pub mod resolve;
@@ -24,6 +25,7 @@ mod fake;
 pub use clock::Clock;
 pub use config::{Listen, ReactorConfig};
 pub use handle::{Handle, Wake};
+pub use keep_nothing::KeepNothing;
 pub use start::{Listening, StartError, listen};
 pub use turn::{Exit, Gauges, Reactor, SAME_STOP, STOP_WITHIN};
 
