@@ -47,6 +47,8 @@ pub(super) struct Role {
     pub(super) host: HostId,
     /// It fetches what it hears of.
     pub(super) crawls: bool,
+    /// It keeps no forbidden torrents.
+    pub(super) filters: bool,
     /// What it serves.
     pub(super) shares: Vec<Bytes>,
     /// Somebody from outside can reach it.
@@ -160,7 +162,8 @@ impl Scenario {
             .into_iter()
             .collect::<Vec<_>>();
         let inside = n >= DOORS && !boxes.is_empty() && rng.percent(40);
-        let config = self.config(n, crawls, rng);
+        let filters = rng.percent(30);
+        let config = self.config(n, crawls, filters, rng);
         let (host, reachable) = if inside {
             let (id, addr) = (boxes[n % boxes.len()], SocketAddr::from(([192, 168, 1, n as u8], 6_881)));
             let host = world.add_behind(id, addr, config);
@@ -178,16 +181,16 @@ impl Scenario {
         for info in &shares {
             world.engine_of(host).share(info.clone());
         }
-        Role { host, crawls, shares, reachable }
+        Role { host, crawls, filters, shares, reachable }
     }
 
-    fn config(&self, n: usize, crawls: bool, rng: &mut Rng) -> Config {
+    fn config(&self, n: usize, crawls: bool, filters: bool, rng: &mut Rng) -> Config {
         let mut config = Config::new(Vec::new(), Rates::HOME);
         config.fetch = crawls;
         config.sweep = crawls || rng.percent(50);
         config.read_only = n >= DOORS && rng.percent(4);
-        if rng.percent(30) {
-            config.filter = Filter::parse("word forbidden").expect("this is a rule");
+        if filters {
+            config.filter = Filter::parse(&format!("word {FORBIDDEN}")).expect("this is a rule");
         }
         if self.faults.has(Fault::Limits) {
             config.rates = tight(&mut Fault::Limits.rng(self.seed.wrapping_add(n as u64)));
@@ -197,7 +200,7 @@ impl Scenario {
 
     /// The info dictionary that host `n` shares.
     fn info(&self, n: usize, rng: &mut Rng) -> Bytes {
-        let word = if rng.percent(20) { "forbidden" } else { "fine" };
+        let word = if rng.percent(20) { FORBIDDEN } else { "fine" };
         let name = format!("{word} torrent {n} of {}", self.seed);
         let most = [20, 1_000, 2_500][rng.index(3)];
         let mut pieces = vec![0; 20 * (1 + rng.index(most))];
@@ -326,6 +329,11 @@ impl Stage {
     }
 }
 
+/// True if those who filter do not want this torrent.
+pub(super) fn is_forbidden(info: &[u8]) -> bool {
+    info.windows(FORBIDDEN.len()).any(|part| part == FORBIDDEN.as_bytes())
+}
+
 /// Limits that bind with a few dozen nodes.
 fn tight(rng: &mut Rng) -> Rates {
     Rates {
@@ -347,6 +355,8 @@ fn public(n: usize) -> SocketAddr {
 
 /// Hosts by which the others join.
 const DOORS: usize = 3;
+/// What the names have that some do not want.
+const FORBIDDEN: &str = "forbidden";
 /// One crawler in so many shares a torrent too.
 const SHARE_EVERY: usize = 10;
 const COMMANDS: u64 = 12;
