@@ -18,8 +18,8 @@ from swarm import Crawler, Swarm
 
 NODES = TORRENTS = 10_000
 CHARACTER = ["--peers", "3", "--churn", "2", "--hostile", "10", "--dead", "10", "--dead-peers", "10", "--loss", "2"]
-# A phase is as long as two and a half of the intervals (BEP 51) that the swarm asks for.
-PHASES, PHASE_SECONDS_MIN, SAMPLE_SECONDS, PINGS = 6, 150, 10, 5
+# A node that has said all it has is left alone for five minutes: then the new torrents come.
+PHASES, PHASE_SECONDS_MIN, SAMPLE_SECONDS, PINGS = 3, 330, 10, 5
 # What the archive's index and the nodes of more swarms may add.
 GROWTH, GROWTH_MB = 1.10, 8
 DESCRIPTORS_MORE = 16

@@ -230,12 +230,13 @@ const BUSY: std::time::Duration = std::time::Duration::from_secs(5);
 /// Pages of 8 KiB: rows of a few hundred bytes fill them better (a tenth less waste than 4 KiB).
 const PRAGMAS_OF_A_NEW_FILE: &str = "PRAGMA page_size = 8192; PRAGMA auto_vacuum = INCREMENTAL;";
 
-/// 32 MiB of cache holds the inner pages of the indexes of 10 million torrents. The WAL is cut
-/// back to 64 MiB after a burst.
+/// 8 MiB of cache holds the inner pages of 10 million torrents and of their indexes (four times as
+/// much makes inserts 3 % faster at a million). The WAL is cut back to 64 MiB
+/// after a burst.
 const PRAGMAS: &str = "
 PRAGMA journal_mode = WAL;
 PRAGMA synchronous = NORMAL;
-PRAGMA cache_size = -32768;
+PRAGMA cache_size = -8192;
 PRAGMA journal_size_limit = 67108864;
 PRAGMA temp_store = MEMORY;
 ";
