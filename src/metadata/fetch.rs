@@ -6,12 +6,11 @@
 //! it is over.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::budget::{Budget, METADATA_MAX, Reservation};
 use super::prove::{AT_ONCE_MAX, Assembled};
 use super::verify::{Hashes, verify};
 use crate::base::{InfoHash, Instant, SendQueue};
@@ -32,17 +31,6 @@ pub struct Timeouts {
     pub extended: Duration,
     /// From one piece to the next.
     pub piece: Duration,
-}
-
-/// Bytes that all fetches together may hold; clones share one count.
-#[derive(Clone, Debug)]
-pub struct Budget(Arc<AtomicU64>);
-
-/// A share of a [`Budget`]; dropping it gives it back.
-#[derive(Debug)]
-pub struct Reservation {
-    budget: Budget,
-    bytes: u64,
 }
 
 /// What a fetch came to, or learnt on the way.
@@ -154,31 +142,6 @@ struct Assembly {
     /// The whole dictionary must be here by then, however steadily it drips.
     hard_deadline: Instant,
     share: Reservation,
-}
-
-impl Budget {
-    /// A budget of so many bytes.
-    pub fn new(bytes: u64) -> Self {
-        Self(Arc::new(AtomicU64::new(bytes)))
-    }
-
-    /// Takes a share, if so much is left.
-    pub fn reserve(&self, bytes: u64) -> Option<Reservation> {
-        let take = |left: u64| left.checked_sub(bytes);
-        self.0.try_update(Ordering::Relaxed, Ordering::Relaxed, take).ok()?;
-        Some(Reservation { budget: self.clone(), bytes })
-    }
-
-    /// Bytes that are not reserved.
-    pub fn left(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
-impl Drop for Reservation {
-    fn drop(&mut self) {
-        self.budget.0.fetch_add(self.bytes, Ordering::Relaxed);
-    }
 }
 
 impl Fetch {
@@ -546,8 +509,6 @@ fn greeting(hash: InfoHash, peer_id: [u8; 20]) -> Bytes {
     Bytes::copy_from_slice(&out[..HANDSHAKE_LEN + len])
 }
 
-/// The largest dictionary that is fetched: 16 MiB, as anacrolix/torrent; libtorrent makes 4.
-pub const METADATA_MAX: usize = 16 << 20;
 /// The most that [`Fetch::on_bytes`] leaves unconsumed: a BEP 10 handshake or PEX frame short of
 /// its last byte.
 pub const UNCONSUMED_MAX: usize = 6 + FRAME_MAX;

@@ -4,6 +4,7 @@
 //! Nothing here owns a socket or a clock. `Queue` decides, `Fetch` talks, `verify` judges,
 //! `torrent::parse` reads (`Assembled` does both, on any thread); the engine carries results from one to the other.
 
+mod budget;
 mod fetch;
 mod filter;
 mod prove;
@@ -12,7 +13,8 @@ mod serve;
 pub mod torrent;
 mod verify;
 
-pub use fetch::{Budget, Event, Fetch, METADATA_MAX, Reservation, Step, Timeouts, UNCONSUMED_MAX, Why};
+pub use budget::{Budget, METADATA_MAX, Reservation};
+pub use fetch::{Event, Fetch, Step, Timeouts, UNCONSUMED_MAX, Why};
 pub use filter::{Filter, FilterError, FilterErrorKind, RULE_LEN_MAX, RULES_MAX};
 pub use prove::{AT_ONCE_MAX, Assembled, Proved, read};
 pub use queue::Queue;

@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 
-use super::fetch::Reservation;
+use super::budget::Reservation;
 use super::filter::Filter;
 use super::torrent::{self, Heard};
 use super::verify::{Hashes, verify};
@@ -70,7 +70,7 @@ pub const AT_ONCE_MAX: usize = 128 << 10;
 
 #[cfg(test)]
 mod tests {
-    use super::super::fetch::Budget;
+    use super::super::budget::Budget;
     use super::*;
     use crate::base::{Id, hash};
 

@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 
-use super::fetch::METADATA_MAX;
+use super::budget::METADATA_MAX;
 use super::verify::Hashes;
 use crate::base::{Id, UnixTime, hash};
 use crate::model::{FileList, Torrent, TorrentFlags};

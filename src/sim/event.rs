@@ -3,10 +3,13 @@
 use std::cmp::Ordering;
 use std::net::SocketAddr;
 
-use super::world::HostId;
 use crate::base::Instant;
 use crate::base::hash::sha1;
 use crate::engine::io::{LinkId, Reason, Worked};
+
+/// One engine, by the order in which they were added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct HostId(pub(super) usize);
 
 /// Something that will happen; events at the same time happen in the order of `sequence`.
 pub(super) struct Event {

@@ -18,6 +18,7 @@ mod trial;
 mod world;
 
 pub use clock::Clock;
+pub use event::HostId;
 pub use faults::{Fault, Faults};
 pub use link::{Link, Partition};
 pub use nat::{Dependence, NatBox, NatConfig, Overflow};
@@ -26,4 +27,4 @@ pub use pipe::Pipe;
 pub use scenario::Scenario;
 pub use store::ModelStore;
 pub use trial::{Report, run, shrink};
-pub use world::{BoxId, Crowd, HostId, Kill, Packet, Sent, World};
+pub use world::{BoxId, Crowd, Kill, Packet, Sent, World};

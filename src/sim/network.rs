@@ -4,9 +4,10 @@
 use std::io::IoSlice;
 use std::net::{IpAddr, SocketAddr};
 
+use super::event::HostId;
 use super::event::{End, What};
 use super::oracle::Rule;
-use super::world::{BoxId, DATAGRAM_MAX, HostId, Packet, Stream, World};
+use super::world::{BoxId, DATAGRAM_MAX, Packet, Stream, World};
 use crate::base::{Instant, Path, SocketId};
 use crate::engine::io::{Input, LinkId, Reason};
 

@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::event::HostId;
 use super::faults::{Fault, Faults};
 use super::link::{Link, Partition};
 use super::nat::{Dependence, NatConfig, Overflow};
 use super::pests::Pests;
 use super::pipe::Pipe;
-use super::world::{HostId, Kill, World};
+use super::world::{Kill, World};
 use crate::base::{Id, Rng};
 use crate::engine::config::{Config, Rates};
 use crate::engine::io::{Command, CommandId};

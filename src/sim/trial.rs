@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
+use super::event::HostId;
 use super::faults::Fault;
 use super::oracle::{Checked, Failure, Oracle, Rule, words_of};
 use super::scenario::{Scenario, Stage, is_forbidden};
-use super::world::HostId;
 use crate::base::Instant;
 use crate::engine::io::Command;
 

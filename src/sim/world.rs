@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::clock::Clock;
-use super::event::{Digest, End, Event, What};
+use super::event::{Digest, End, Event, HostId, What};
 use super::link::{Link, Partition};
 use super::nat::{NatBox, NatConfig};
 use super::oracle::{Oracle, Rule};
@@ -15,10 +15,6 @@ use crate::engine::Engine;
 use crate::engine::config::Config;
 use crate::engine::io::{Answer, Command, CommandId, Input, LinkId, Output, Why, Worked};
 use crate::model::Recovered;
-
-/// One engine, by the order in which they were added.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct HostId(pub(super) usize);
 
 /// One NAT box, by the order in which they were added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::world::HostId;
+use super::event::HostId;
 use crate::base::{Id, InfoHash, Instant, UnixTime};
 use crate::engine::Engine;
 use crate::engine::config::{Config, Rates};

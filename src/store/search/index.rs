@@ -385,3 +385,65 @@ const REMOVED_RATIO: f32 = 0.2;
 
 /// The least that tantivy takes; a segment of some ten thousand torrents.
 const MEMORY_BYTES: usize = 15_000_000;
+
+#[cfg(test)]
+mod tests {
+    use super::{Indexer, Searcher};
+    use crate::base::Rng;
+    use crate::store::search::tokenize::Term;
+    use crate::store::search::{Entry, Query, Sort, tokenize};
+
+    #[test]
+    fn common_words_are_found_as_others_are() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut indexer, _) = Indexer::open(folder.path(), 0).unwrap();
+        let mut rng = Rng::seeded(8);
+        let words = ["red", "green", "blue", "grey"];
+        for id in 1..=6_000i64 {
+            let mut text = String::new();
+            for word in words.iter().filter(|_| rng.percent(60)).collect::<Vec<_>>() {
+                for _ in 0..1 + rng.index(2) {
+                    text.push_str(word);
+                    text.push(' ');
+                }
+            }
+            (0..rng.index(20)).for_each(|filler| text.push_str(&format!("x{filler} ")));
+            let entry = Entry { id, text, size_bytes: rng.below(1_000), popularity: rng.below(50) as u32 };
+            indexer.add(entry).unwrap();
+            if id % 1_700 == 0 {
+                indexer.commit(id).unwrap();
+            }
+        }
+        indexer.remove((1..6_000).step_by(7).collect()).unwrap();
+        indexer.commit(6_000).unwrap();
+        let searcher = Searcher::open(folder.path()).unwrap();
+        for sort in [Sort::Relevance, Sort::Seeders, Sort::Size, Sort::New] {
+            for text in ["red green", "blue grey red", "red green blue grey"] {
+                for size_min_bytes in [0, 700] {
+                    let query = Query { sort, size_min_bytes, ..Query::default() };
+                    let terms = tokenize::query(text);
+                    let dense = searcher.dense(&terms, &query, 50).unwrap().expect("they are common");
+                    let usual = searcher.usual(&terms, &query, 50).unwrap();
+                    assert_eq!(dense.total, usual.total, "{text} {sort:?} {size_min_bytes}");
+                    assert!(dense.total > 100 && dense.ids.len() == 50);
+                    // Sums of more than two numbers differ in the last bit by their order.
+                    if sort != Sort::Relevance || terms.len() == 2 {
+                        assert_eq!(dense.ids, usual.ids, "{text} {sort:?} {size_min_bytes}");
+                    }
+                }
+            }
+        }
+        // One word begins with "blu" and two with "gre".
+        for (start, whole) in [("blu", Some("blue red")), ("gre", None)] {
+            let terms = [Term::Starts(start.to_owned()), Term::Word("red".to_owned())];
+            let found = searcher.search(&terms, &Query::default(), 50).unwrap();
+            let usual = searcher.usual(&terms, &Query::default(), 50).unwrap();
+            assert!(found.total == usual.total && found.total > 1_000, "{start}");
+            if let Some(whole) = whole {
+                let word = searcher.usual(&tokenize::query(whole), &Query::default(), 50).unwrap();
+                assert_eq!((found.total, found.ids), (word.total, word.ids));
+            }
+        }
+        assert!(searcher.dense(&tokenize::query("red x99"), &Query::default(), 5).unwrap().is_none());
+    }
+}
