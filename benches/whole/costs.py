@@ -60,8 +60,10 @@ def main(arguments):
 def answer(folder, ask):
     """A node under the load of one kind of query."""
     port, load = machine.free_port(), machine.free_port()
+    # Building it later would replace the program under way, and perf would not find its names.
+    program = tools.bench("load")
     with Process(answering.command(folder, port, load), machine.MEASURED, f"{folder}/node.log") as node:
-        asker = Process([tools.bench("load"), "--to", f"127.0.0.1:{port}", "--pid", node.pid, "--port", load, "--seconds", 12,
+        asker = Process([program, "--to", f"127.0.0.1:{port}", "--pid", node.pid, "--port", load, "--seconds", 12,
                          "--ask", ask], machine.OTHER, f"{folder}/load.log", stdout=subprocess.PIPE)
         with asker:
             asker.child.stdout.readline()

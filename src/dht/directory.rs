@@ -4,6 +4,7 @@
 //! order), *waiting* (by the time at which it may be asked again), or neither while a query of
 //! ours is on its way. All moves are O(1).
 
+use std::cell::Cell;
 use std::cmp::Reverse;
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, Hash};
@@ -42,6 +43,8 @@ pub struct Directory<F: Family> {
     ready: [Ready; 2],
     verified_next: bool,
     waiting: Vec<u32>,
+    /// No slot of the wheel before this one has entries: where to look for the next.
+    waiting_from: Cell<u32>,
     waiting_len: usize,
     /// The wheel's slots before this one are empty: their entries are in `due` or `ready`.
     wheel_at: u32,
@@ -142,6 +145,7 @@ impl<F: Family> Directory<F> {
             ready: [ready(), ready()],
             verified_next: false,
             waiting: vec![NONE; WHEEL_SLOTS],
+            waiting_from: Cell::new(0),
             waiting_len: 0,
             wheel_at: 0,
             due: NONE,
@@ -285,8 +289,9 @@ impl<F: Family> Directory<F> {
         if self.due != NONE {
             return Some(0);
         }
-        let mut slots = self.wheel_at..self.wheel_at + WHEEL_SLOTS as u32;
+        let mut slots = self.waiting_from.get().max(self.wheel_at)..self.wheel_at + WHEEL_SLOTS as u32;
         let slot = slots.find(|slot| self.waiting[*slot as usize % WHEEL_SLOTS] != NONE)?;
+        self.waiting_from.set(slot);
         Some((slot + 1) * WHEEL_SECS)
     }
 
@@ -323,6 +328,8 @@ impl<F: Family> Directory<F> {
         let waiting = self.waiting.iter().chain([&self.due]);
         let waiting: usize = waiting.map(|head| self.chain(*head).count()).sum();
         assert_eq!(waiting, self.waiting_len, "waiting");
+        let mut before = self.wheel_at..self.waiting_from.get();
+        assert!(before.all(|slot| self.waiting[slot as usize % WHEEL_SLOTS] == NONE), "looked for too late");
         let asked = (0..self.used).filter(|slot| self.entry(*slot).asked).count();
         assert_eq!(self.len, listed + waiting + asked, "every entry is in one place");
         let verified = (0..self.used).filter(|slot| self.entry(*slot).state == Standing::Verified);
@@ -469,7 +476,9 @@ impl<F: Family> Directory<F> {
 
     fn wait(&mut self, slot: u32, due_secs: u32) {
         let latest = self.wheel_at + WHEEL_SLOTS as u32 - 1;
-        let at = (due_secs / WHEEL_SECS).clamp(self.wheel_at, latest) as usize % WHEEL_SLOTS;
+        let tick = (due_secs / WHEEL_SECS).clamp(self.wheel_at, latest);
+        self.waiting_from.set(self.waiting_from.get().min(tick));
+        let at = tick as usize % WHEEL_SLOTS;
         let head = self.waiting[at];
         let entry = self.entry_mut(slot);
         (entry.asked, entry.due, entry.next) = (false, due_secs, head);
