@@ -274,7 +274,7 @@ fn same_torrent(conn: &Connection, torrent: &Torrent, short: [u8; 20]) -> rusqli
             && row.get::<_, Option<[u8; 32]>>(2)? == torrent.v2;
         Ok((row.get(0)?, exact))
     };
-    let mut by_key = conn.prepare_cached(&format!("SELECT id, infohash, v2 FROM torrents WHERE {BY_KEY}"))?;
+    let mut by_key = conn.prepare_cached("SELECT id, infohash, v2 FROM torrents WHERE infohash = ?1")?;
     let mut rows: Vec<(i64, bool)> =
         by_key.query_row([torrent.infohash.0], read).optional()?.into_iter().collect();
     if let Some(v2) = &torrent.v2 {
@@ -290,7 +290,7 @@ fn same_torrent(conn: &Connection, torrent: &Torrent, short: [u8; 20]) -> rusqli
 }
 
 fn seen(conn: &Connection, sighting: &Sighting) -> rusqlite::Result<()> {
-    let mut by_key = conn.prepare_cached(&format!("SELECT id, seeders FROM torrents WHERE {BY_KEY}"))?;
+    let mut by_key = conn.prepare_cached("SELECT id, seeders FROM torrents WHERE infohash = ?1")?;
     let read = |row: &rusqlite::Row<'_>| Ok((row.get::<_, i64>(0)?, row.get::<_, Option<u32>>(1)?));
     let mut found = by_key.query_row([sighting.infohash.0], read).optional()?;
     if found.is_none() {
@@ -372,9 +372,6 @@ fn save_nodes(conn: &Connection, nodes: &[SavedNode]) -> rusqlite::Result<()> {
     }
     Ok(())
 }
-
-/// The row of an infohash, `?1`; by the index of the first four bytes.
-pub const BY_KEY: &str = "substr(infohash, 1, 4) = substr(?1, 1, 4) AND infohash = ?1";
 
 const INSERT: &str = "INSERT INTO torrents (id, infohash, v2, name, size, files, piece_length, category, flags, \
     first_seen, fetched, seen, leechers, file_list) \

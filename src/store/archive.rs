@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OptionalExtension, Row};
 
-use super::apply::{BY_KEY, piece_length, v2_range};
+use super::apply::{piece_length, v2_range};
 use super::category::Category;
 use super::row;
 use super::schema::{OpenError, beside, open_reader};
@@ -117,9 +117,9 @@ impl Archive {
     /// The torrent with this hash: SHA-1, or the first 20 bytes of its SHA-256.
     pub fn torrent(&self, infohash: InfoHash) -> Result<Option<Stored>, ArchiveError> {
         let (low, high) = v2_range(infohash.0);
-        let by_key = format!("{SELECT} WHERE {BY_KEY}");
+        let by_infohash = format!("{SELECT} WHERE infohash = ?1");
         let by_v2 = format!("{SELECT} WHERE v2 BETWEEN ?1 AND ?2");
-        let found = self.conn.prepare_cached(&by_key)?.query_row([infohash.0], read).optional()?;
+        let found = self.conn.prepare_cached(&by_infohash)?.query_row([infohash.0], read).optional()?;
         if found.is_some() {
             return Ok(found);
         }
