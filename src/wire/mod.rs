@@ -2,5 +2,6 @@
 
 pub mod bencode;
 pub mod compact;
+pub mod dns;
 pub mod krpc;
 pub mod peer;
