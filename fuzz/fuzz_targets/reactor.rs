@@ -214,7 +214,8 @@ impl<'a> Outside<'a> {
                 }
                 30 => {
                     let by = u64::from(self.feed.u16());
-                    self.now += Duration::from_millis(if self.feed.one_in(8) { by * 100 } else { by });
+                    let by = if self.feed.one_in(8) { by * 100 } else { by };
+                    self.advance(Duration::from_millis(by));
                 }
                 _ => match self.feed.u8() {
                     0xff => self.stop(),
@@ -308,6 +309,11 @@ impl<'a> Outside<'a> {
     }
 
     /// What was under way arrives, and there is room for all.
+    fn advance(&mut self, by: Duration) {
+        self.now += by;
+        self.crowd.at = u64::from(self.now.secs());
+    }
+
     fn settle(&mut self) {
         for stream in self.streams.values_mut() {
             if stream.outcome == Outcome::Pending {
@@ -428,8 +434,7 @@ impl<const EDGES: bool> Net for FuzzNet<'_, EDGES> {
         if !ready.is_empty() || woken {
             return Ok(());
         }
-        it.now += timeout;
-        it.crowd.at = u64::from(it.now.secs());
+        it.advance(timeout);
         if !it.is_quiet() {
             return Ok(());
         }

@@ -52,7 +52,8 @@ impl Tokens {
         let missed = now.since(self.rotate_at) >= ROTATION;
         self.previous = if missed { secret(rng) } else { self.current };
         self.current = secret(rng);
-        self.rotate_at = now + ROTATION;
+        // From when it was due: what was issued first under the old secret is five minutes old then.
+        self.rotate_at = if missed { now } else { self.rotate_at } + ROTATION;
     }
 }
 
@@ -164,5 +165,11 @@ mod tests {
         assert!(!tokens.valid(&token, from, &HASH, late));
         tokens.on_deadline(late, &mut rng);
         assert!(!tokens.valid(&token, from, &HASH, late));
+        // A rotation that comes late leaves the old secret the less time.
+        let token = tokens.issue(from, &HASH);
+        tokens.on_deadline(late + ROTATION + ROTATION / 2, &mut rng);
+        assert!(tokens.valid(&token, from, &HASH, late + ROTATION * 2 - SECOND));
+        tokens.on_deadline(late + ROTATION * 2, &mut rng);
+        assert!(!tokens.valid(&token, from, &HASH, late + ROTATION * 2));
     }
 }
