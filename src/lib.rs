@@ -56,6 +56,7 @@
 pub mod base;
 pub mod cli;
 pub mod dht;
+pub mod dns;
 pub mod engine;
 pub mod guide;
 pub mod metadata;

@@ -1,6 +1,7 @@
 //! Plain data that rooms hand each other. No behaviour beyond reading and building it.
 
 pub mod archive;
+pub mod dns;
 pub mod torrent;
 
 pub use archive::{

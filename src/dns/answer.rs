@@ -1,0 +1,270 @@
+//! From a forwarder's response to what is kept and handed on: only what belongs to the question,
+//! in an order that can be followed, written anew in one form.
+
+use crate::wire::dns::{
+    CLASS_IN, Fault, Flags, HEADER_LEN, Kind, Message, Name, Rcode, Record, Section, Writer, expand,
+};
+
+/// Everything that is known about one question: a response without id and EDNS.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    message: Box<[u8]>,
+    /// Where the TTLs stand in it.
+    ttls: Box<[u16]>,
+    /// What the question came to: NOERROR or NXDOMAIN.
+    pub rcode: Rcode,
+    /// How long all of it holds, in seconds.
+    pub ttl: u32,
+    /// There is no such record or no such name (RFC 2308).
+    pub negative: bool,
+}
+
+/// What a response says about the question that was asked.
+#[derive(Debug)]
+pub enum Reading {
+    /// All of it, and whether it may be kept.
+    Whole(Answer),
+    /// A chain of aliases that ends at this name, which is to be asked for as well.
+    Follow(Chain, Box<Name>),
+    /// The server is of no use for this question.
+    Useless(Useless),
+}
+
+/// Why a response is of no use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Useless {
+    /// It says that it failed, refuses, or does not know how.
+    Rcode(Rcode),
+    /// It names other servers instead of asking them: it is no recursive resolver.
+    Referral,
+    /// Its aliases lead in a circle, or there are more of them than [`CHAIN_MAX`].
+    Chain,
+    /// Its records cannot be read.
+    Malformed(Fault),
+}
+
+/// Aliases that were followed so far, in their order.
+#[derive(Clone, Debug, Default)]
+pub struct Chain {
+    records: Vec<Kept>,
+}
+
+#[derive(Clone, Debug)]
+struct Kept {
+    owner: Name,
+    kind: Kind,
+    ttl: u32,
+    data: Vec<u8>,
+}
+
+impl Chain {
+    /// How many aliases it has.
+    pub fn len(&self) -> usize {
+        self.records.iter().filter(|record| record.kind == Kind::CNAME).count()
+    }
+
+    /// True if nothing was followed.
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+
+    fn contains(&self, name: &Name) -> bool {
+        self.records.iter().any(|record| record.kind == Kind::CNAME && record.owner == *name)
+    }
+}
+
+impl Answer {
+    /// Reads a response to `kind` of `name`; `asked` is what the client asked for, and `chain` how
+    /// it came from there to `name`. No TTL is taken for longer than `ttl_max`. The response's header
+    /// and question have been compared already.
+    pub fn read(
+        message: &Message<'_>,
+        asked: (&Name, Kind),
+        chain: Chain,
+        name: &Name,
+        ttl_max: u32,
+    ) -> Reading {
+        let rcode = message.header.flags.rcode();
+        if rcode != Rcode::NOERROR && rcode != Rcode::NXDOMAIN {
+            return Reading::Useless(Useless::Rcode(rcode));
+        }
+        let at = name.clone();
+        let mut gathered = Gathered { chain, at, last: Vec::new(), soa: None, referral: false, ttl_max };
+        for record in message.records() {
+            let taken = record.and_then(|record| gathered.take(&record, asked.1));
+            match taken {
+                Ok(true) => {}
+                Ok(false) => return Reading::Useless(Useless::Chain),
+                Err(fault) => return Reading::Useless(Useless::Malformed(fault)),
+            }
+        }
+        gathered.conclude(asked, rcode, name)
+    }
+
+    /// The records of local data, for the same treatment as what came from a forwarder.
+    pub fn local(asked: (&Name, Kind), ttl: u32, records: &[Vec<u8>]) -> Self {
+        let kept = |data: &Vec<u8>| Kept { owner: asked.0.clone(), kind: asked.1, ttl, data: data.clone() };
+        let records: Vec<_> = records.iter().map(kept).collect();
+        Self::write(asked, Rcode::NOERROR, &records, None)
+    }
+
+    /// The same as it lay in the archive; `None` if that is no message of ours.
+    pub fn restore(message: Box<[u8]>) -> Option<Self> {
+        let read = Message::parse(&message).ok()?;
+        let (rcode, mut ttls, mut ttl, mut negative) =
+            (read.header.flags.rcode(), Vec::new(), u32::MAX, true);
+        for record in read.records() {
+            let record = record.ok()?;
+            record.owner.read().ok()?;
+            ttls.push(u16::try_from(record.range.0 - 6).ok()?);
+            ttl = ttl.min(record.lifetime());
+            negative &= record.section != Section::Answer || record.kind == Kind::CNAME;
+        }
+        read.question?;
+        let negative = negative && !ttls.is_empty();
+        Some(Self { ttls: ttls.into_boxed_slice(), rcode, ttl, negative, message })
+    }
+
+    /// The message: id 0, flags, question, records with the TTLs of the beginning.
+    pub fn message(&self) -> &[u8] {
+        &self.message
+    }
+
+    /// Bytes that it takes up.
+    pub fn size(&self) -> usize {
+        self.message.len() + 2 * self.ttls.len()
+    }
+
+    /// Copies the message to `out`, with TTLs that are `age` seconds less, but at least `floor`.
+    /// `None` if there is no room.
+    pub fn copy_to(&self, out: &mut [u8], age: u32, floor: u32) -> Option<usize> {
+        let room = out.get_mut(..self.message.len())?;
+        room.copy_from_slice(&self.message);
+        for at in &self.ttls {
+            let at = usize::from(*at);
+            let Some(ttl) = room[at..].first_chunk_mut::<4>() else { continue };
+            *ttl = u32::from_be_bytes(*ttl).saturating_sub(age).max(floor).to_be_bytes();
+        }
+        Some(self.message.len())
+    }
+
+    /// The records of the answer section, read.
+    pub fn records(&self) -> impl Iterator<Item = Record<'_>> {
+        let read = Message::parse(&self.message);
+        read.into_iter()
+            .flat_map(|message| message.records().flatten())
+            .filter(|record| record.section == Section::Answer)
+    }
+
+    fn write(asked: (&Name, Kind), rcode: Rcode, records: &[Kept], soa: Option<&Kept>) -> Self {
+        let size: usize =
+            records.iter().chain(soa).map(|kept| kept.owner.wire().len() + 10 + kept.data.len()).sum();
+        let mut message = vec![0; HEADER_LEN + asked.0.wire().len() + 4 + size];
+        let mut ttls = Vec::with_capacity(records.len() + 1);
+        let flags = Flags(Flags::QR | Flags::RD | Flags::RA | rcode.0);
+        // It was measured above: without compression it just fits.
+        let mut writer = Writer::new(&mut message, 0, flags).expect("there is room for the header");
+        writer.question(asked.0.wire(), asked.1, CLASS_IN).expect("there is room for the question");
+        let mut put = |section, kept: &Kept| {
+            let written = writer.record(section, kept.owner.wire(), kept.kind, kept.ttl, &kept.data);
+            written.expect("there is room for every record");
+        };
+        records.iter().for_each(|kept| put(Section::Answer, kept));
+        soa.into_iter().for_each(|kept| put(Section::Authority, kept));
+        let len = writer.finish();
+        message.truncate(len);
+        let written = Message::parse(&message).expect("what was just written");
+        ttls.extend(written.records().flatten().filter_map(|record| u16::try_from(record.range.0 - 6).ok()));
+        let ttl = records.iter().chain(soa).map(|kept| kept.ttl).min().unwrap_or(0);
+        let negative = soa.is_some();
+        Self { message: message.into_boxed_slice(), ttls: ttls.into_boxed_slice(), rcode, ttl, negative }
+    }
+}
+
+/// What was found so far while a response is read.
+struct Gathered {
+    chain: Chain,
+    /// The name that the chain has led to.
+    at: Name,
+    /// Records of the type that was asked for, at that name.
+    last: Vec<Kept>,
+    soa: Option<Kept>,
+    referral: bool,
+    ttl_max: u32,
+}
+
+impl Gathered {
+    /// False if the chain is too long or closes.
+    fn take(&mut self, record: &Record<'_>, wanted: Kind) -> Result<bool, Fault> {
+        if record.kind == Kind::OPT || record.class != CLASS_IN || record.section == Section::Additional {
+            return Ok(true);
+        }
+        let owner = record.owner.read()?;
+        let mut data = Vec::with_capacity(record.data().len());
+        expand(record, &mut data)?;
+        let kept = Kept { owner, kind: record.kind, ttl: record.lifetime().min(self.ttl_max), data };
+        if record.section == Section::Authority {
+            match record.kind {
+                Kind::SOA if self.at.is_within(kept.owner.wire()) => self.soa = Some(kept),
+                Kind::NS => self.referral = true,
+                _ => {}
+            }
+            return Ok(true);
+        }
+        let is_wanted = kept.kind == wanted || wanted == Kind::ANY;
+        if kept.owner == self.at && is_wanted {
+            self.last.push(kept);
+        } else if kept.kind == Kind::DNAME && self.at.is_within(kept.owner.wire()) && self.last.is_empty() {
+            self.chain.records.push(kept);
+        } else if kept.kind == Kind::CNAME && kept.owner == self.at && self.last.is_empty() {
+            let target = Name::from_wire(&kept.data).ok_or(Fault::Data)?;
+            if self.chain.len() >= CHAIN_MAX || self.chain.contains(&target) || target == self.at {
+                return Ok(false);
+            }
+            self.chain.records.push(kept);
+            self.at = target;
+        }
+        Ok(self.last.len() <= RECORDS_MAX)
+    }
+
+    fn conclude(mut self, asked: (&Name, Kind), rcode: Rcode, name: &Name) -> Reading {
+        if !self.last.is_empty() {
+            // One set of records has one TTL (RFC 2181, section 5.2).
+            let ttl = self.last.iter().map(|kept| kept.ttl).min().unwrap_or(0);
+            self.last.iter_mut().filter(|_| asked.1 != Kind::ANY).for_each(|kept| kept.ttl = ttl);
+            self.chain.records.append(&mut self.last);
+            return Reading::Whole(Answer::write(asked, Rcode::NOERROR, &self.chain.records, None));
+        }
+        if let Some(mut soa) = self.soa {
+            // RFC 2308, section 5: the lesser of the record's TTL and its MINIMUM field.
+            let minimum = soa.data.last_chunk::<4>().map_or(0, |minimum| u32::from_be_bytes(*minimum));
+            soa.ttl = soa.ttl.min(minimum).min(NEGATIVE_TTL_MAX);
+            return Reading::Whole(Answer::write(asked, rcode, &self.chain.records, Some(&soa)));
+        }
+        if rcode == Rcode::NXDOMAIN {
+            return Reading::Whole(Answer {
+                ttl: 0,
+                negative: true,
+                ..Answer::write(asked, rcode, &self.chain.records, None)
+            });
+        }
+        if self.at != *name {
+            return Reading::Follow(self.chain, Box::new(self.at));
+        }
+        if self.referral {
+            return Reading::Useless(Useless::Referral);
+        }
+        Reading::Whole(Answer {
+            ttl: 0,
+            negative: true,
+            ..Answer::write(asked, rcode, &self.chain.records, None)
+        })
+    }
+}
+
+/// Aliases followed for one question; resolvers in the field follow 8 to 16.
+pub const CHAIN_MAX: usize = 16;
+/// Records of one answer: more does not fit into 64 KiB anyway, except of the emptiest.
+const RECORDS_MAX: usize = 4_096;
+/// Three hours: the most that RFC 2308, section 5 finds sensible.
+const NEGATIVE_TTL_MAX: u32 = 10_800;

@@ -1,0 +1,439 @@
+//! Answers by question, in memory: bounded in entries and bytes, kept a while after they expire
+//! (RFC 8767), and told when they are asked for often enough to be renewed before they do.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hashbrown::HashTable;
+
+use super::answer::Answer;
+use crate::base::{Instant, Rng, hash};
+use crate::wire::dns::{Kind, NAME_MAX, Name};
+
+/// What is asked: a name, a type, and what changes the answer. Equal questions are equal bytes.
+#[derive(Clone, Copy)]
+pub struct Key {
+    len: u16,
+    bytes: [u8; NAME_MAX + 3],
+}
+
+/// The two flags of a query that change what is answered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Variant {
+    /// DNSSEC's records are wanted too (RFC 3225).
+    pub dnssec_ok: bool,
+    /// Whoever asks validates for himself (RFC 4035, section 3.2.2).
+    pub checking_disabled: bool,
+}
+
+/// Bounds and lifetimes.
+#[derive(Clone, Copy, Debug)]
+pub struct Config {
+    /// Entries at most.
+    pub entries_max: usize,
+    /// Bytes at most, of keys and messages.
+    pub bytes_max: usize,
+    /// No TTL is taken for longer, in seconds.
+    pub ttl_max: u32,
+    /// How long after its expiry an answer may still be given if no better is to be had.
+    pub stale_max: Duration,
+}
+
+/// One remembered answer.
+pub struct Entry {
+    key: Box<[u8]>,
+    hash: u64,
+    /// What is answered.
+    pub answer: Arc<Answer>,
+    /// When it is no longer fresh.
+    pub expires: Instant,
+    /// After its expiry it could not be renewed: nobody is asked again before this.
+    pub retry_at: Instant,
+    /// Where it came from: the archive, not a forwarder, since the start.
+    pub from_archive: bool,
+    hits: u32,
+    /// Asked for since the hand came by.
+    used: bool,
+    /// It is being renewed before its time.
+    renewing: bool,
+}
+
+/// How good a remembered answer is now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Freshness {
+    /// It holds for so many seconds more.
+    Fresh(u32),
+    /// The same, and it is wanted often enough to be renewed now. Said once.
+    Renew(u32),
+    /// It expired, but may be given if there is no better.
+    Stale,
+}
+
+/// What was counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Fresh answers given.
+    pub hits: u64,
+    /// Questions for which nothing fresh was there.
+    pub misses: u64,
+    /// Answers given after their time.
+    pub stale: u64,
+    /// Answers renewed before their time.
+    pub renewals: u64,
+    /// Entries that had to go to make room.
+    pub evicted: u64,
+}
+
+/// The memory of a resolver.
+pub struct Cache {
+    config: Config,
+    state: hash::State,
+    index: HashTable<u32>,
+    slots: Vec<Option<Entry>>,
+    free: Vec<u32>,
+    hand: usize,
+    bytes: usize,
+    /// What was counted.
+    pub stats: Stats,
+}
+
+impl Key {
+    /// The key of a question.
+    pub fn new(name: &Name, kind: Kind, variant: Variant) -> Self {
+        let wire = name.wire();
+        let mut key = Self { len: wire.len() as u16 + 3, bytes: [0; NAME_MAX + 3] };
+        key.bytes[..wire.len()].copy_from_slice(wire);
+        key.bytes[wire.len()..wire.len() + 2].copy_from_slice(&kind.0.to_be_bytes());
+        key.bytes[wire.len() + 2] = u8::from(variant.dnssec_ok) | u8::from(variant.checking_disabled) << 1;
+        key
+    }
+
+    /// As bytes.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.len)]
+    }
+}
+
+/// The question of a [`Key`]'s bytes; `None` if they are none.
+pub fn split_key(bytes: &[u8]) -> Option<(Name, Kind, Variant)> {
+    let (name, [high, low, flags]) = bytes.split_last_chunk::<3>()?;
+    let variant = Variant { dnssec_ok: flags & 1 != 0, checking_disabled: flags & 2 != 0 };
+    Some((Name::from_wire(name)?, Kind(u16::from_be_bytes([*high, *low])), variant))
+}
+
+impl Config {
+    /// What suits a crawler box: the seed's hour, a day of stale answers, 32 MiB.
+    pub const DEFAULT: Self = Self {
+        entries_max: 100_000,
+        bytes_max: 32 << 20,
+        ttl_max: 3_600,
+        stale_max: Duration::from_secs(86_400),
+    };
+}
+
+impl Cache {
+    /// An empty cache.
+    pub fn new(config: Config, rng: &mut Rng) -> Self {
+        Self {
+            config,
+            state: hash::state(rng),
+            index: HashTable::new(),
+            slots: Vec::new(),
+            free: Vec::new(),
+            hand: 0,
+            bytes: 0,
+            stats: Stats::default(),
+        }
+    }
+
+    /// How many answers are remembered.
+    pub fn len(&self) -> usize {
+        self.index.len()
+    }
+
+    /// True if nothing is.
+    pub fn is_empty(&self) -> bool {
+        self.index.is_empty()
+    }
+
+    /// Bytes that keys and messages take.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// What is remembered of a question, and how good it is.
+    pub fn find(&mut self, key: &Key, now: Instant) -> Option<(&Entry, Freshness)> {
+        let Some(slot) = self.slot(key.bytes()) else {
+            self.stats.misses += 1;
+            return None;
+        };
+        let entry = self.slots[slot].as_mut()?;
+        entry.used = true;
+        if entry.expires <= now {
+            self.stats.misses += 1;
+            let usable = now < entry.expires + self.config.stale_max;
+            return usable.then_some((&*entry, Freshness::Stale));
+        }
+        self.stats.hits += 1;
+        entry.hits = entry.hits.saturating_add(1);
+        let left = entry.expires.since(now).as_secs() as u32;
+        let due = left < entry.answer.ttl / RENEW_SHARE && entry.hits >= RENEW_HITS;
+        if due && !std::mem::replace(&mut entry.renewing, true) {
+            self.stats.renewals += 1;
+            return Some((entry, Freshness::Renew(left)));
+        }
+        Some((entry, Freshness::Fresh(left)))
+    }
+
+    /// Remembers an answer in place of what was known. What must not be kept (a TTL of 0) is not,
+    /// and leaves what was known.
+    pub fn insert(&mut self, key: &Key, answer: Arc<Answer>, now: Instant) {
+        if answer.ttl > 0 {
+            let expires = now + Duration::from_secs(u64::from(answer.ttl));
+            self.put(key.bytes(), answer, expires, false, now);
+        }
+    }
+
+    /// Takes up what the archive had: `left` is how long it is still fresh, `stale` for how long it
+    /// has not been.
+    pub fn restore(&mut self, key: &[u8], answer: Answer, left: Duration, stale: Duration, now: Instant) {
+        let expires = if left.is_zero() { now - stale } else { now + left };
+        if split_key(key).is_some() && now < expires + self.config.stale_max {
+            self.put(key, Arc::new(answer), expires, true, now);
+        }
+    }
+
+    /// An answer could not be renewed (RFC 8767, section 5): it stays, and is given without asking
+    /// for a while. It may be too old even for that: then `None`.
+    pub fn not_renewed(&mut self, key: &[u8], now: Instant) -> Option<&Entry> {
+        let slot = self.slot(key)?;
+        let entry = self.slots[slot].as_mut()?;
+        (entry.renewing, entry.retry_at) = (false, now + RETRY_PAUSE);
+        (now < entry.expires + self.config.stale_max).then_some(&*entry)
+    }
+
+    /// What is remembered of a question, fresh or not, without counting it as asked for.
+    pub fn usable(&self, key: &[u8], now: Instant) -> Option<&Entry> {
+        let entry = self.slots[self.slot(key)?].as_ref()?;
+        (now < entry.expires + self.config.stale_max).then_some(entry)
+    }
+
+    /// Forgets a question; true if it was known.
+    pub fn remove(&mut self, key: &Key) -> bool {
+        let slot = self.slot(key.bytes());
+        slot.is_some_and(|slot| self.take(slot).is_some())
+    }
+
+    /// Forgets everything; how much it was.
+    pub fn clear(&mut self) -> usize {
+        let before = self.len();
+        self.index.clear();
+        self.slots.clear();
+        self.free.clear();
+        (self.hand, self.bytes) = (0, 0);
+        before
+    }
+
+    /// Everything that is remembered: name, type, flags and the rest. In no order that means anything.
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8], &Entry)> {
+        self.slots.iter().flatten().map(|entry| (&*entry.key, entry))
+    }
+
+    /// Panics if the bounds or the sums are wrong. For tests and the simulator.
+    pub fn check_invariants(&self) {
+        let live: Vec<_> = self.slots.iter().flatten().collect();
+        assert_eq!(live.len(), self.index.len(), "entries");
+        assert_eq!(live.iter().map(|entry| entry.size()).sum::<usize>(), self.bytes, "bytes");
+        assert!(self.bytes <= self.config.bytes_max && live.len() <= self.config.entries_max, "bounds");
+        assert!(live.iter().all(|entry| self.slot(&entry.key).is_some()), "every entry is found");
+    }
+
+    fn put(&mut self, key: &[u8], answer: Arc<Answer>, expires: Instant, from_archive: bool, now: Instant) {
+        let known = self.slot(key).and_then(|slot| self.take(slot));
+        let hits = known.map_or(0, |entry| entry.hits);
+        let hash = self.hash(key);
+        let entry = Entry {
+            key: key.into(),
+            hash,
+            answer,
+            expires,
+            retry_at: now,
+            from_archive,
+            hits,
+            used: true,
+            renewing: false,
+        };
+        if entry.size() > self.config.bytes_max || self.config.entries_max == 0 {
+            return;
+        }
+        while self.bytes + entry.size() > self.config.bytes_max || self.len() >= self.config.entries_max {
+            self.evict(now);
+        }
+        self.bytes += entry.size();
+        let slot = match self.free.pop() {
+            Some(slot) => {
+                self.slots[slot as usize] = Some(entry);
+                slot
+            }
+            None => {
+                self.slots.push(Some(entry));
+                (self.slots.len() - 1) as u32
+            }
+        };
+        let slots = &self.slots;
+        let hash_of = |slot: &u32| slots[*slot as usize].as_ref().map_or(0, |entry| entry.hash);
+        self.index.insert_unique(hash, slot, hash_of);
+    }
+
+    /// Takes out the first entry from the hand on that has expired or was not used since the hand
+    /// came by last (the "clock" of paging systems).
+    fn evict(&mut self, now: Instant) {
+        // After one round every mark is cleared, so that two rounds always find one.
+        for _ in 0..2 * self.slots.len() {
+            let slot = self.hand;
+            self.hand = (self.hand + 1) % self.slots.len();
+            let Some(entry) = &mut self.slots[slot] else { continue };
+            if entry.expires <= now || !std::mem::replace(&mut entry.used, false) {
+                self.take(slot);
+                self.stats.evicted += 1;
+                return;
+            }
+        }
+    }
+
+    fn take(&mut self, slot: usize) -> Option<Entry> {
+        let entry = self.slots[slot].take()?;
+        if let Ok(found) = self.index.find_entry(entry.hash, |other| *other as usize == slot) {
+            found.remove();
+        }
+        self.bytes -= entry.size();
+        self.free.push(slot as u32);
+        Some(entry)
+    }
+
+    fn slot(&self, key: &[u8]) -> Option<usize> {
+        let fits = |slot: &u32| self.slots[*slot as usize].as_ref().is_some_and(|entry| *entry.key == *key);
+        self.index.find(self.hash(key), fits).map(|slot| *slot as usize)
+    }
+
+    fn hash(&self, key: &[u8]) -> u64 {
+        use std::hash::BuildHasher as _;
+        self.state.hash_one(key)
+    }
+}
+
+impl Entry {
+    /// Seconds since the answer was given.
+    pub fn age(&self, now: Instant) -> u32 {
+        let left = self.expires.since(now).as_secs().min(u64::from(self.answer.ttl));
+        self.answer.ttl - left as u32
+    }
+
+    fn size(&self) -> usize {
+        self.key.len() + self.answer.size() + size_of::<Self>()
+    }
+}
+
+/// In the last tenth of its life an answer is renewed if it is wanted, as unbound does.
+const RENEW_SHARE: u32 = 10;
+/// So often at least since the start.
+const RENEW_HITS: u32 = 3;
+/// The "failure recheck timer" of RFC 8767, section 5.
+const RETRY_PAUSE: Duration = Duration::from_secs(30);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SMALL: Config =
+        Config { entries_max: 8, bytes_max: 4_096, ttl_max: 3_600, stale_max: Duration::from_secs(100) };
+
+    fn key(text: &str) -> Key {
+        Key::new(&Name::parse(text).unwrap(), Kind::A, Variant::default())
+    }
+
+    fn answer(text: &str, ttl: u32) -> Arc<Answer> {
+        Arc::new(Answer::local((&Name::parse(text).unwrap(), Kind::A), ttl, &[vec![127, 0, 0, 1]]))
+    }
+
+    fn at(secs: u64) -> Instant {
+        Instant::from_millis(1_000_000 + secs * 1_000)
+    }
+
+    fn freshness(cache: &mut Cache, name: &str, secs: u64) -> Option<Freshness> {
+        cache.find(&key(name), at(secs)).map(|(_, freshness)| freshness)
+    }
+
+    #[test]
+    fn an_answer_is_fresh_then_stale_then_gone() {
+        let mut cache = Cache::new(SMALL, &mut Rng::seeded(1));
+        cache.insert(&key("a.test"), answer("a.test", 60), at(0));
+        assert_eq!(freshness(&mut cache, "A.TEST", 0), Some(Freshness::Fresh(60)));
+        assert_eq!(freshness(&mut cache, "a.test", 59), Some(Freshness::Fresh(1)));
+        assert_eq!(freshness(&mut cache, "a.test", 60), Some(Freshness::Stale));
+        assert_eq!(freshness(&mut cache, "a.test", 159), Some(Freshness::Stale));
+        assert_eq!(freshness(&mut cache, "a.test", 160), None);
+        assert_eq!((cache.stats.hits, cache.stats.misses), (2, 3));
+        cache.insert(&key("a.test"), answer("a.test", 0), at(70));
+        assert_eq!(freshness(&mut cache, "a.test", 80), Some(Freshness::Stale), "a TTL of 0 is not kept");
+    }
+
+    #[test]
+    fn what_is_wanted_often_is_renewed_once_before_its_end() {
+        let mut cache = Cache::new(SMALL, &mut Rng::seeded(1));
+        cache.insert(&key("a.test"), answer("a.test", 100), at(0));
+        assert_eq!(freshness(&mut cache, "a.test", 1), Some(Freshness::Fresh(99)));
+        assert_eq!(freshness(&mut cache, "a.test", 95), Some(Freshness::Fresh(5)), "seldom wanted");
+        assert_eq!(freshness(&mut cache, "a.test", 96), Some(Freshness::Renew(4)));
+        assert_eq!(freshness(&mut cache, "a.test", 97), Some(Freshness::Fresh(3)));
+        let kept = cache.not_renewed(key("a.test").bytes(), at(97)).unwrap();
+        assert_eq!(kept.retry_at, at(97) + RETRY_PAUSE);
+        assert_eq!(freshness(&mut cache, "a.test", 98), Some(Freshness::Renew(2)));
+        assert!(cache.not_renewed(key("a.test").bytes(), at(200)).is_none(), "too old");
+    }
+
+    #[test]
+    fn variants_of_a_question_are_kept_apart() {
+        let mut cache = Cache::new(SMALL, &mut Rng::seeded(1));
+        let name = Name::parse("a.test").unwrap();
+        cache.insert(&key("a.test"), answer("a.test", 60), at(0));
+        let signed = Variant { dnssec_ok: true, ..Variant::default() };
+        assert!(cache.find(&Key::new(&name, Kind::A, signed), at(1)).is_none());
+        assert!(cache.find(&Key::new(&name, Kind::AAAA, Variant::default()), at(1)).is_none());
+        assert!(cache.remove(&key("a.test")) && !cache.remove(&key("a.test")) && cache.is_empty());
+    }
+
+    #[test]
+    fn ttls_count_down_in_what_is_handed_out() {
+        let mut cache = Cache::new(SMALL, &mut Rng::seeded(1));
+        cache.insert(&key("a.test"), answer("a.test", 60), at(0));
+        let (entry, _) = cache.find(&key("a.test"), at(25)).unwrap();
+        let mut out = [0; 512];
+        let len = entry.answer.copy_to(&mut out, entry.age(at(25)), 0).unwrap();
+        let read = Answer::restore(out[..len].into()).unwrap();
+        assert_eq!((read.ttl, read.records().count()), (35, 1));
+        let len = entry.answer.copy_to(&mut out, 90, 30).unwrap();
+        assert_eq!(Answer::restore(out[..len].into()).unwrap().ttl, 30);
+        assert_eq!(entry.answer.copy_to(&mut out[..20], 0, 0), None);
+    }
+
+    quickcheck::quickcheck! {
+        fn bounds_hold_and_the_newest_is_found(ops: Vec<(u8, u8, u16)>) -> bool {
+            let mut cache = Cache::new(SMALL, &mut Rng::seeded(7));
+            for (step, (name, op, ttl)) in ops.into_iter().enumerate() {
+                let (text, now) = (format!("{}.test", name % 32), at(step as u64));
+                match op % 8 {
+                    0 => drop(cache.remove(&key(&text))),
+                    1 => drop(cache.find(&key(&text), now)),
+                    2 if op == 250 => drop(cache.clear()),
+                    _ => {
+                        cache.insert(&key(&text), answer(&text, u32::from(ttl)), now);
+                        assert!(ttl == 0 || cache.find(&key(&text), now).is_some());
+                    }
+                }
+                cache.check_invariants();
+            }
+            true
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! One question to one forwarder: how it is written, and whether a datagram is the answer to it.
+
+use super::cache::Variant;
+use super::forwarders::Forwarder;
+use crate::base::Rng;
+use crate::wire::dns::{CLASS_IN, Flags, Kind, Message, Name, OptionCode, Rcode, UDP_PAYLOAD, Writer};
+
+/// A question as it was sent.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// Random, and no other one's on the same socket.
+    pub id: u16,
+    /// The name as it was written: with random case if the forwarder keeps it.
+    pub name: Box<[u8]>,
+    /// Its type.
+    pub kind: Kind,
+    /// What else changes the answer.
+    pub variant: Variant,
+    /// It had an OPT record with our cookie.
+    pub edns: bool,
+}
+
+/// What a message is to a question.
+#[derive(Clone, Copy, Debug)]
+pub enum Verdict<'a> {
+    /// The answer, with its whole response code.
+    Fits(Message<'a>, Rcode),
+    /// The answer, but cut: it is to be asked for over TCP.
+    Truncated,
+    /// It fits but for the case of the name: forged, or of a forwarder that does not keep it.
+    CaseLost,
+    /// The forwarder does not know EDNS: to be asked again without.
+    NoEdns,
+    /// The forwarder wants its new cookie, which it has sent: to be asked again.
+    BadCookie,
+    /// Not an answer to this question: the wait goes on.
+    Foreign,
+}
+
+impl Asked {
+    /// A question with a random id, and random case if the forwarder keeps it.
+    pub fn new(
+        id: u16,
+        name: &[u8],
+        kind: Kind,
+        variant: Variant,
+        forwarder: &Forwarder,
+        rng: &mut Rng,
+    ) -> Self {
+        let mut name: Box<[u8]> = name.into();
+        if forwarder.keeps_case {
+            mix_case(&mut name, rng);
+        }
+        Self { id, name, kind, variant, edns: forwarder.edns }
+    }
+
+    /// Writes it; how many bytes it takes. `out` holds at least 512.
+    pub fn write(&self, forwarder: &Forwarder, out: &mut [u8]) -> usize {
+        let checking = if self.variant.checking_disabled { Flags::CD } else { 0 };
+        self.try_write(forwarder, Flags(Flags::RD | checking), out).unwrap_or(0)
+    }
+
+    fn try_write(&self, forwarder: &Forwarder, flags: Flags, out: &mut [u8]) -> Option<usize> {
+        let mut writer = Writer::new(out, self.id, flags).ok()?;
+        writer.question(&self.name, self.kind, CLASS_IN).ok()?;
+        if self.edns {
+            let mut cookie = [0; 40];
+            let len = 8 + forwarder.server_cookie.len();
+            cookie[..8].copy_from_slice(&forwarder.cookie);
+            cookie[8..len].copy_from_slice(&forwarder.server_cookie);
+            let options = [(OptionCode::COOKIE, &cookie[..len])];
+            writer.edns(UDP_PAYLOAD, Rcode::NOERROR, self.variant.dnssec_ok, &options).ok()?;
+        }
+        Some(writer.finish())
+    }
+
+    /// Is `data`, which came from the right address to the right socket, the answer? Learns the
+    /// forwarder's cookie.
+    pub fn judge<'a>(&self, forwarder: &mut Forwarder, data: &'a [u8], over_stream: bool) -> Verdict<'a> {
+        let Ok(message) = Message::parse(data) else { return Verdict::Foreign };
+        let flags = message.header.flags;
+        if message.header.id != self.id || !flags.has(Flags::QR) || flags.opcode() != 0 {
+            return Verdict::Foreign;
+        }
+        let Some(question) = message.question else {
+            // Some that know no EDNS do not even repeat the question.
+            let refuses = matches!(flags.rcode(), Rcode::FORMERR | Rcode::NOTIMP) && self.edns;
+            return if refuses { Verdict::NoEdns } else { Verdict::Foreign };
+        };
+        let same = question.name.eq_ignore_ascii_case(&self.name);
+        if !same || question.kind != self.kind || question.class != CLASS_IN {
+            return Verdict::Foreign;
+        }
+        if *question.name != *self.name && !over_stream {
+            return Verdict::CaseLost;
+        }
+        if flags.has(Flags::TC) && !over_stream {
+            // What is left of it is not looked at: it comes again, over TCP.
+            return Verdict::Truncated;
+        }
+        self.judge_edns(forwarder, message, over_stream)
+    }
+
+    fn judge_edns<'a>(
+        &self,
+        forwarder: &mut Forwarder,
+        message: Message<'a>,
+        over_stream: bool,
+    ) -> Verdict<'a> {
+        let rcode = message.header.flags.rcode();
+        // Records that cannot be read are found when the answer is taken apart.
+        let edns = message.edns().unwrap_or(None);
+        let Some(edns) = edns else {
+            if matches!(rcode, Rcode::FORMERR | Rcode::NOTIMP) && self.edns {
+                return Verdict::NoEdns;
+            }
+            let expected = !forwarder.server_cookie.is_empty() && self.edns && !over_stream;
+            return if expected { Verdict::Foreign } else { Verdict::Fits(message, rcode) };
+        };
+        let whole = Rcode(u16::from(edns.rcode_high) << 4 | rcode.0);
+        match edns.cookies() {
+            Some(cookies) if cookies.client != forwarder.cookie => return Verdict::Foreign,
+            Some(cookies) => forwarder.server_cookie = cookies.server.to_vec(),
+            // Who has sent a cookie sends it always (RFC 7873, section 5.3).
+            None if !forwarder.server_cookie.is_empty() && !over_stream => return Verdict::Foreign,
+            None => {}
+        }
+        match whole {
+            Rcode::BADCOOKIE => Verdict::BadCookie,
+            Rcode::BADVERS => Verdict::NoEdns,
+            _ => Verdict::Fits(message, whole),
+        }
+    }
+}
+
+/// Turns letters to upper case at random (draft-vixie-dnsext-dns0x20): one more bit to guess each.
+fn mix_case(name: &mut [u8], rng: &mut Rng) {
+    let (mut bits, mut left) = (0, 0);
+    // Lengths of labels are below all letters.
+    for letter in name.iter_mut().filter(|byte| byte.is_ascii_lowercase()) {
+        if left == 0 {
+            (bits, left) = (rng.u64(), 64);
+        }
+        *letter ^= ((bits & 1) as u8) << 5;
+        (bits, left) = (bits >> 1, left - 1);
+    }
+}
+
+/// A name in text for messages, whatever case it was in.
+pub fn readable(wire: &[u8]) -> String {
+    Name::from_wire(wire).map_or_else(|| "?".to_owned(), |name| name.to_string())
+}

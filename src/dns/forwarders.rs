@@ -1,0 +1,304 @@
+//! Whom to ask: how fast each forwarder answers, which are down, and what each turned out not to
+//! know.
+
+use std::time::Duration;
+
+use super::config::{ForwarderConfig, Strategy};
+use crate::base::{Instant, Rng};
+
+/// One resolver that is asked.
+pub struct Forwarder {
+    /// Who it is.
+    pub config: ForwarderConfig,
+    /// Smoothed round trip and its deviation (RFC 6298); none before the first answer.
+    rtt: Option<(Duration, Duration)>,
+    /// Questions without an answer since the last answer.
+    silent: u32,
+    state: State,
+    /// Our cookie for it (RFC 7873, section 4.1).
+    pub cookie: [u8; 8],
+    /// Its cookie for us, of the last answer.
+    pub server_cookie: Vec<u8>,
+    /// It copies the case of names as it came (draft-vixie-dnsext-dns0x20).
+    pub keeps_case: bool,
+    case_lost: u8,
+    /// It knows EDNS.
+    pub edns: bool,
+    /// What was counted.
+    pub stats: ForwarderStats,
+}
+
+/// What was counted of a forwarder.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ForwarderStats {
+    /// Questions sent, over anything.
+    pub asked: u64,
+    /// Answers that fitted.
+    pub answered: u64,
+    /// Questions without an answer in time.
+    pub timeouts: u64,
+    /// Answers that were of no use: SERVFAIL, REFUSED, referrals, nonsense.
+    pub useless: u64,
+    /// Questions asked again over TCP.
+    pub over_tcp: u64,
+    /// Times it went down.
+    pub went_down: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Up,
+    Down {
+        /// When it is asked again, to see.
+        probe_at: Instant,
+        /// The pause after that.
+        pause: Duration,
+    },
+}
+
+/// All of them, in the order of preference.
+pub struct Forwarders {
+    all: Vec<Forwarder>,
+    strategy: Strategy,
+}
+
+/// Which forwarders, by their place in the list.
+pub type Set = u16;
+
+impl Forwarder {
+    fn new(config: ForwarderConfig, extras: bool, rng: &mut Rng) -> Self {
+        let mut cookie = [0; 8];
+        rng.fill(&mut cookie);
+        Self {
+            config,
+            rtt: None,
+            silent: 0,
+            state: State::Up,
+            cookie,
+            server_cookie: Vec::new(),
+            keeps_case: extras,
+            case_lost: 0,
+            edns: extras,
+            stats: ForwarderStats::default(),
+        }
+    }
+
+    /// How long to wait for it the `round`th time, from 0.
+    pub fn timeout(&self, round: u8) -> Duration {
+        let (smoothed, deviation) = self.rtt.unwrap_or((FIRST_TIMEOUT, Duration::ZERO));
+        let once = (smoothed + deviation * 4).clamp(TIMEOUT_MIN, TIMEOUT_MAX);
+        (once * (1 << round.min(2))).min(TIMEOUT_MAX)
+    }
+
+    /// The smoothed round trip, once there was an answer.
+    pub fn rtt(&self) -> Option<Duration> {
+        self.rtt.map(|(smoothed, _)| smoothed)
+    }
+
+    /// False: it is only asked to see whether it is back, or if all are down.
+    pub fn is_up(&self) -> bool {
+        self.state == State::Up
+    }
+
+    /// It answered, whatever; true if it was down until now.
+    pub fn on_answer(&mut self, rtt: Option<Duration>) -> bool {
+        self.stats.answered += 1;
+        self.silent = 0;
+        if let Some(sample) = rtt {
+            self.rtt = Some(match self.rtt {
+                None => (sample, sample / 2),
+                Some((smoothed, deviation)) => {
+                    (smoothed * 7 / 8 + sample / 8, deviation * 3 / 4 + sample.abs_diff(smoothed) / 4)
+                }
+            });
+        }
+        std::mem::replace(&mut self.state, State::Up) != State::Up
+    }
+
+    /// It did not answer in time; true if that makes it one that is down.
+    pub fn on_silence(&mut self, now: Instant) -> bool {
+        self.stats.timeouts += 1;
+        self.silent += 1;
+        // It may have forgotten, or be another one now.
+        self.server_cookie.clear();
+        match &mut self.state {
+            State::Up if self.silent >= DOWN_AFTER => {
+                self.stats.went_down += 1;
+                self.state = State::Down { probe_at: now + PROBE_FIRST, pause: PROBE_FIRST };
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// It answered in another case than it was asked; from the third time on names go out in lower
+    /// case.
+    pub fn on_case_lost(&mut self) {
+        self.case_lost = self.case_lost.saturating_add(1);
+        self.keeps_case &= self.case_lost < CASE_LOST_MAX;
+    }
+}
+
+impl Forwarders {
+    /// These, of which nothing is known yet.
+    pub fn new(configs: &[ForwarderConfig], strategy: Strategy, extras: bool, rng: &mut Rng) -> Self {
+        let configs = configs.iter().take(super::config::FORWARDERS_MAX);
+        Self { all: configs.map(|config| Forwarder::new(config.clone(), extras, rng)).collect(), strategy }
+    }
+
+    /// Replaces the list; what is known of those that stay is kept. Answers that are under way
+    /// belong to places in the old list: the caller asks them anew.
+    pub fn replace(&mut self, configs: &[ForwarderConfig], extras: bool, rng: &mut Rng) {
+        let mut old = std::mem::take(&mut self.all);
+        for config in configs.iter().take(super::config::FORWARDERS_MAX) {
+            let known = old.iter().position(|forwarder| forwarder.config == *config);
+            let known = known.map(|at| old.swap_remove(at));
+            self.all.push(known.unwrap_or_else(|| Forwarder::new(config.clone(), extras, rng)));
+        }
+    }
+
+    /// The one at a place.
+    pub fn get_mut(&mut self, index: u8) -> Option<&mut Forwarder> {
+        self.all.get_mut(usize::from(index))
+    }
+
+    /// The one at a place.
+    pub fn get(&self, index: u8) -> Option<&Forwarder> {
+        self.all.get(usize::from(index))
+    }
+
+    /// All, in order.
+    pub fn iter(&self) -> impl Iterator<Item = &Forwarder> {
+        self.all.iter()
+    }
+
+    /// Whom to ask next who is not in `asked`: none if that is everybody.
+    pub fn choose(&self, asked: Set, rng: &mut Rng) -> Set {
+        let left = |index: &usize| asked & 1 << index == 0;
+        let up: Vec<usize> =
+            (0..self.all.len()).filter(left).filter(|index| self.all[*index].is_up()).collect();
+        if up.is_empty() {
+            // Better one that seems down than none. The first to be probed was the first to go.
+            let down = (0..self.all.len()).filter(left).min_by_key(|index| self.all[*index].probe_at());
+            return down.map_or(0, |index| 1 << index);
+        }
+        match self.strategy {
+            Strategy::Strict => 1 << up[0],
+            Strategy::Parallel => up.iter().take(PARALLEL_MAX).map(|index| 1 << index).sum(),
+            Strategy::Fastest => {
+                // Who was never measured is asked first.
+                let best = up.iter().min_by_key(|index| self.all[**index].rtt().unwrap_or_default());
+                let other = rng.percent(EXPLORE_PERCENT).then(|| &up[rng.index(up.len())]);
+                other.or(best).map_or(0, |index| 1 << index)
+            }
+        }
+    }
+
+    /// A forwarder that is down and due to be asked again; its next time is set.
+    pub fn pop_probe(&mut self, now: Instant) -> Option<u8> {
+        let due = |forwarder: &Forwarder| forwarder.probe_at() <= now;
+        let index = self.all.iter().position(due)?;
+        if let State::Down { probe_at, pause } = &mut self.all[index].state {
+            *pause = (*pause * 2).min(PROBE_MAX);
+            *probe_at = now + *pause;
+        }
+        Some(index as u8)
+    }
+
+    /// When [`Forwarders::pop_probe`] has something.
+    pub fn next_probe(&self) -> Option<Instant> {
+        self.all.iter().map(Forwarder::probe_at).min().filter(|at| *at < Instant::FAR)
+    }
+}
+
+impl Forwarder {
+    fn probe_at(&self) -> Instant {
+        if let State::Down { probe_at, .. } = self.state { probe_at } else { Instant::FAR }
+    }
+}
+
+/// Before anything is known: most resolvers answer within 0.2 s, a cold one needs more.
+const FIRST_TIMEOUT: Duration = Duration::from_millis(800);
+/// As c-ares: a busy machine must not look like a dead one.
+const TIMEOUT_MIN: Duration = Duration::from_millis(250);
+const TIMEOUT_MAX: Duration = Duration::from_secs(3);
+/// One lost datagram is no sign, three in a row are.
+const DOWN_AFTER: u32 = 3;
+const PROBE_FIRST: Duration = Duration::from_secs(1);
+const PROBE_MAX: Duration = Duration::from_secs(30);
+/// An attacker may forge a few answers; a forwarder that does this does it always.
+const CASE_LOST_MAX: u8 = 3;
+/// Asking more at once is impolite and gains nothing.
+const PARALLEL_MAX: usize = 4;
+/// Questions that go to another than the fastest, to see how fast that one is now.
+const EXPLORE_PERCENT: u8 = 5;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    fn forwarders(count: u8, strategy: Strategy) -> Forwarders {
+        let config = |host| ForwarderConfig::plain(([127, 0, 0, host], 53).into());
+        let configs: Vec<_> = (1..=count).map(config).collect();
+        Forwarders::new(&configs, strategy, true, &mut Rng::seeded(1))
+    }
+
+    fn at(ms: u64) -> Instant {
+        Instant::from_millis(1_000_000 + ms)
+    }
+
+    #[test]
+    fn time_outs_follow_what_was_measured() {
+        let mut all = forwarders(1, Strategy::Strict);
+        let one = all.get_mut(0).unwrap();
+        assert_eq!(
+            (one.timeout(0), one.timeout(1), one.timeout(9)),
+            (FIRST_TIMEOUT, FIRST_TIMEOUT * 2, TIMEOUT_MAX)
+        );
+        one.on_answer(Some(MS * 200));
+        assert_eq!(one.timeout(0), MS * 600);
+        (0..50).for_each(|_| assert!(!one.on_answer(Some(MS)), "it was up"));
+        assert_eq!(one.timeout(0), TIMEOUT_MIN);
+    }
+
+    #[test]
+    fn who_is_silent_three_times_is_down_until_it_answers() {
+        let mut all = forwarders(2, Strategy::Strict);
+        let rng = &mut Rng::seeded(1);
+        assert_eq!((all.choose(0, rng), all.choose(1, rng), all.choose(3, rng)), (1, 2, 0));
+        let first = all.get_mut(0).unwrap();
+        assert!(!first.on_silence(at(0)) && !first.on_silence(at(1)) && first.on_silence(at(2)));
+        assert_eq!((all.choose(0, rng), all.choose(2, rng)), (2, 1), "it is the last resort");
+        assert_eq!((all.pop_probe(at(1_001)), all.next_probe()), (None, Some(at(1_002))));
+        assert_eq!((all.pop_probe(at(1_002)), all.pop_probe(at(1_002))), (Some(0), None));
+        assert_eq!(all.next_probe(), Some(at(3_002)), "then after two seconds");
+        assert!(all.get_mut(0).unwrap().on_answer(None));
+        assert_eq!((all.choose(0, rng), all.next_probe()), (1, None));
+    }
+
+    #[test]
+    fn strategies_choose_differently() {
+        let rng = &mut Rng::seeded(1);
+        assert_eq!(forwarders(6, Strategy::Parallel).choose(0b10, rng), 0b11101);
+        let mut fastest = forwarders(3, Strategy::Fastest);
+        for (index, ms) in [(0, 30), (1, 10), (2, 20)] {
+            fastest.get_mut(index).unwrap().on_answer(Some(MS * ms));
+        }
+        let chosen: Vec<_> = (0..1_000).map(|_| fastest.choose(0, rng)).collect();
+        let second = chosen.iter().filter(|set| **set == 2).count();
+        assert!((920..1_000).contains(&second), "{second} of 1,000 go to the fastest");
+        assert!(chosen.contains(&1) && chosen.contains(&4));
+    }
+
+    #[test]
+    fn a_new_list_keeps_what_is_known_of_the_old() {
+        let mut all = forwarders(2, Strategy::Strict);
+        all.get_mut(1).unwrap().on_answer(Some(MS * 7));
+        let configs = [3, 2].map(|host| ForwarderConfig::plain(([127, 0, 0, host], 53).into()));
+        all.replace(&configs, true, &mut Rng::seeded(2));
+        let known: Vec<_> = all.iter().map(Forwarder::rtt).collect();
+        assert_eq!(known, [None, Some(MS * 7)]);
+    }
+}

@@ -1,0 +1,442 @@
+//! Questions and their answers: from the hosts file, from memory, else from forwarders. Equal
+//! questions are asked once, whoever waits for them.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::answer::{Answer, Chain, Reading, Useless};
+use super::cache::{Cache, Freshness, Key, Variant};
+use super::config::Config;
+use super::forwarders::Forwarders;
+use super::query::{Query, Via};
+use super::sockets::{self, Sockets};
+use super::streams::Streams;
+use super::{Event, Failure, Given, Resolved, Stats, User, Wish};
+use crate::base::hash::{self, Map};
+use crate::base::{Cx, Instant, Rng, Slots, SocketId, Timers, Token};
+use crate::model::dns::Source;
+use crate::wire::dns::{Kind, Message, Name, Rcode};
+
+/// The resolver: no socket, no clock; datagrams, bytes and time are handed in.
+pub struct Resolver {
+    pub(super) config: Config,
+    pub(super) forwarders: Forwarders,
+    pub(super) cache: Cache,
+    pub(super) queries: Slots<Query>,
+    by_key: Map<Box<[u8]>, Token>,
+    pub(super) by_id: Map<(SocketId, u16), (Token, u32)>,
+    pub(super) sockets: Sockets,
+    pub(super) streams: Streams,
+    timers: Timers,
+    /// Tries that wait to leave over UDP.
+    pub(super) to_send: VecDeque<(Token, u32)>,
+    pub(super) wishes: VecDeque<Wish>,
+    events: VecDeque<Event>,
+    /// Keys of answers that the archive does not have yet.
+    unsaved: Vec<Box<[u8]>>,
+    pub(super) stats: Stats,
+}
+
+impl Resolver {
+    /// A resolver that knows nothing yet. Its sockets have ids from `first_socket` on.
+    pub fn new(config: Config, first_socket: u16, rng: &mut Rng) -> Self {
+        Self {
+            forwarders: Forwarders::new(&config.forwarders, config.strategy, config.extras, rng),
+            cache: Cache::new(config.cache, rng),
+            queries: Slots::default(),
+            by_key: hash::map(rng),
+            by_id: hash::map(rng),
+            sockets: Sockets::new(first_socket),
+            streams: Streams::default(),
+            timers: Timers::default(),
+            to_send: VecDeque::new(),
+            wishes: VecDeque::new(),
+            events: VecDeque::new(),
+            unsaved: Vec::new(),
+            stats: Stats::default(),
+            config,
+        }
+    }
+
+    /// Wants the records of a name. The answer is an event, at once if it is known.
+    pub fn resolve(&mut self, cx: &mut Cx<'_>, question: (&Name, Kind, Variant), user: User) {
+        let (name, kind, variant) = question;
+        self.stats.asked += 1;
+        if let Some(records) = self.config.hosts.find(name, kind) {
+            let answer = Arc::new(Answer::local((name, kind), HOSTS_TTL, &records));
+            return self.give(user, (name, kind), Ok(Given { answer, age: 0, source: Source::Hosts }));
+        }
+        let key = Key::new(name, kind, variant);
+        match self.cached(&key, cx.now) {
+            Some((given, renew)) => {
+                self.give(user, (name, kind), Ok(given));
+                if renew {
+                    self.join(cx, &key, question, None);
+                }
+            }
+            None => self.join(cx, &key, question, Some(user)),
+        }
+    }
+
+    /// What is remembered of a question and may be given without asking anybody; true if it is to be
+    /// asked for again meanwhile.
+    pub fn cached(&mut self, key: &Key, now: Instant) -> Option<(Given, bool)> {
+        let (entry, freshness) = self.cache.find(key, now)?;
+        match freshness {
+            Freshness::Stale if now >= entry.retry_at => None,
+            Freshness::Stale => {
+                let given = Given::stale(entry);
+                self.cache.stats.stale += 1;
+                Some((given, false))
+            }
+            Freshness::Fresh(_) | Freshness::Renew(_) => {
+                let source = if entry.from_archive { Source::Database } else { Source::Memory };
+                let age = entry.age(now);
+                let given = Given { answer: entry.answer.clone(), age, source };
+                Some((given, matches!(freshness, Freshness::Renew(_))))
+            }
+        }
+    }
+
+    /// The next thing that happened.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// The next thing for the driver to do with sockets and connections.
+    pub fn poll_wish(&mut self) -> Option<Wish> {
+        let socket = self.sockets.poll_wish().map(|wish| match wish {
+            sockets::Wish::Bind(id, addr) => Wish::Bind(id, addr),
+            sockets::Wish::Unbind(id) => Wish::Unbind(id),
+        });
+        socket.or_else(|| self.wishes.pop_front())
+    }
+
+    /// Answers that the archive does not have yet: keys, at most `most`.
+    pub fn take_unsaved(&mut self, most: usize) -> Vec<Box<[u8]>> {
+        let rest = self.unsaved.len().saturating_sub(most);
+        self.unsaved.split_off(rest)
+    }
+
+    /// When [`Resolver::on_deadline`] wants to be called next.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        let own = [self.timers.next(), self.forwarders.next_probe(), self.streams.next_deadline()];
+        own.into_iter().flatten().min()
+    }
+
+    /// Time-outs, probes, idle connections.
+    pub fn on_deadline(&mut self, cx: &mut Cx<'_>) {
+        while let Some((at, token)) = self.timers.pop_due(cx.now) {
+            let Some(query) = self.queries.get_mut(token) else { continue };
+            if query.timer_at == at {
+                query.timer_at = Instant::FAR;
+                self.on_due(cx, token);
+            }
+        }
+        while let Some(conn) = self.streams.pop_due(cx.now) {
+            self.wishes.push_back(Wish::Close(conn));
+            self.conn_lost(cx, conn);
+        }
+        while let Some(forwarder) = self.forwarders.pop_probe(cx.now) {
+            self.probe(cx, forwarder);
+        }
+    }
+
+    /// Ends everything: whoever waits is told.
+    pub fn stop(&mut self, now: Instant) {
+        let all: Vec<_> = self.queries.iter().map(|(token, _)| token).collect();
+        all.into_iter().for_each(|token| self.end(now, token, Err(Failure::Stopped)));
+        for conn in self.streams.all() {
+            self.streams.remove(conn);
+            self.wishes.push_back(Wish::Close(conn));
+        }
+        self.sockets.close();
+    }
+
+    /// Panics if anything does not fit together. For tests and the simulator.
+    pub fn check_invariants(&self) {
+        self.cache.check_invariants();
+        let named = || self.queries.iter().filter(|(_, query)| !query.key.is_empty());
+        for (token, query) in named() {
+            assert_eq!(self.by_key.get(&query.key), Some(&token), "a question is under way once");
+        }
+        assert_eq!(named().count(), self.by_key.len(), "nothing else is known as under way");
+        let udp = |query: &Query| query.tries.iter().filter(|one| matches!(one.via, Via::Udp(_))).count();
+        let sent: usize = self.queries.iter().map(|(_, query)| udp(query)).sum();
+        assert_eq!(sent, self.by_id.len(), "every id belongs to a try");
+        assert!(
+            self.queries.iter().all(|(_, query)| query.timer_at <= query.next_deadline()),
+            "nobody oversleeps"
+        );
+    }
+
+    /// Takes part in the question if it is under way, else begins it.
+    fn join(&mut self, cx: &mut Cx<'_>, key: &Key, question: (&Name, Kind, Variant), user: Option<User>) {
+        let (name, kind, _) = question;
+        if let Some(token) = self.by_key.get(key.bytes()) {
+            self.stats.shared += 1;
+            let Some(query) = self.queries.get_mut(*token) else { return };
+            let Some(user) = user else { return };
+            if query.waiters.len() < WAITERS_MAX {
+                return query.waiters.push(user);
+            }
+            return self.give(user, (name, kind), Err(Failure::Overloaded));
+        }
+        if self.queries.len() >= QUERIES_MAX {
+            user.into_iter().for_each(|user| self.give(user, (name, kind), Err(Failure::Overloaded)));
+            return;
+        }
+        let mut query = Query::new(key.bytes(), question, cx.now, self.config.deadline);
+        query.waiters.extend(user);
+        if !query.waiters.is_empty() && self.cache.usable(key.bytes(), cx.now).is_some() {
+            query.stale_at = cx.now + STALE_AFTER;
+        }
+        let token = self.queries.insert(query);
+        self.by_key.insert(key.bytes().into(), token);
+        self.ask_next(cx, token);
+    }
+
+    /// Puts a question to whoever is next, or gives it up.
+    pub(super) fn ask_next(&mut self, cx: &mut Cx<'_>, token: Token) {
+        let Some(query) = self.queries.get_mut(token) else { return };
+        let mut chosen = self.forwarders.choose(query.asked, cx.rng);
+        if query.probe.is_some() {
+            chosen = 0;
+        } else if chosen == 0 && query.round + 1 < ROUNDS && query.asked != 0 {
+            (query.round, query.asked) = (query.round + 1, 0);
+            chosen = self.forwarders.choose(0, cx.rng);
+        }
+        query.asked |= chosen;
+        let mut begun = false;
+        for forwarder in (0..16).filter(|forwarder| chosen & 1 << forwarder != 0) {
+            begun |= self.begin_try(cx, token, forwarder, false);
+        }
+        let Some(query) = self.queries.get(token) else { return };
+        if begun || query.is_waiting() {
+            return self.schedule(token);
+        }
+        let fault = query.fault;
+        self.end(cx.now, token, Err(fault));
+    }
+
+    /// Sees to it that the query is woken in time.
+    pub(super) fn schedule(&mut self, token: Token) {
+        let Some(query) = self.queries.get_mut(token) else { return };
+        let at = query.next_deadline();
+        if at < query.timer_at {
+            query.timer_at = at;
+            self.timers.push(at, token);
+        }
+    }
+
+    fn on_due(&mut self, cx: &mut Cx<'_>, token: Token) {
+        let Some(query) = self.queries.get_mut(token) else { return };
+        if query.stale_at <= cx.now {
+            query.stale_at = Instant::FAR;
+            self.give_stale(cx.now, token);
+        }
+        let Some(query) = self.queries.get_mut(token) else { return };
+        if query.deadline <= cx.now {
+            let fault = if query.fault == Failure::NoForwarder { Failure::Timeout } else { query.fault };
+            return self.end(cx.now, token, Err(fault));
+        }
+        let due = |one: &super::query::Try| one.timeout_at <= cx.now;
+        let silent: Vec<(u8, u32)> =
+            query.tries.iter().filter(|one| due(one)).map(|one| (one.forwarder, one.number)).collect();
+        if silent.is_empty() {
+            return self.schedule(token);
+        }
+        query.fault = Failure::Timeout;
+        for (forwarder, number) in silent {
+            // It may still answer before the end of the query.
+            if let Some(one) = query.find(number) {
+                one.timeout_at = Instant::FAR;
+            }
+            self.stats.timeouts += 1;
+            let Some(known) = self.forwarders.get_mut(forwarder) else { continue };
+            if known.on_silence(cx.now) {
+                let (name, addr) = (known.config.name.clone(), known.config.addr);
+                self.events.push_back(Event::Forwarder { name, addr, up: false });
+            }
+        }
+        self.ask_next(cx, token);
+    }
+
+    /// A forwarder has answered a try: what it says.
+    pub(super) fn on_answer(
+        &mut self,
+        cx: &mut Cx<'_>,
+        token: Token,
+        number: u32,
+        message: &Message<'_>,
+        rcode: Rcode,
+    ) {
+        let Some(query) = self.queries.get_mut(token) else { return };
+        let Some(one) = query.find(number) else { return };
+        let forwarder = one.forwarder;
+        // What took longer than it should says nothing of how long to wait.
+        let rtt = (one.timeout_at < Instant::FAR).then(|| cx.now.since(one.sent_at));
+        let mut source = Source::Memory;
+        if let Some(known) = self.forwarders.get_mut(forwarder) {
+            source = Source::Forwarder(known.config.name.clone());
+            if known.on_answer(rtt) {
+                let (name, addr) = (known.config.name.clone(), known.config.addr);
+                self.events.push_back(Event::Forwarder { name, addr, up: true });
+            }
+        }
+        if self.queries.get(token).is_some_and(|query| query.probe.is_some()) {
+            return self.end(cx.now, token, Err(Failure::Stopped));
+        }
+        if rcode != Rcode::NOERROR && rcode != Rcode::NXDOMAIN {
+            return self.try_failed(cx, token, number, Failure::Rcode(rcode));
+        }
+        self.read(cx, token, Some(number), message, source);
+    }
+
+    /// Reads a response, of a forwarder or of what is remembered of an alias's target.
+    fn read(
+        &mut self,
+        cx: &mut Cx<'_>,
+        token: Token,
+        number: Option<u32>,
+        message: &Message<'_>,
+        source: Source,
+    ) {
+        let Some(query) = self.queries.get(token) else { return };
+        let (asked, ttl_max) = ((&query.name, query.kind), self.config.cache.ttl_max);
+        match Answer::read(message, asked, query.chain.clone(), &query.at, ttl_max) {
+            Reading::Whole(answer) => self.end(cx.now, token, Ok((Arc::new(answer), source))),
+            Reading::Follow(chain, target) => self.follow(cx, token, chain, *target),
+            Reading::Useless(useless) => {
+                let fault = match useless {
+                    Useless::Rcode(rcode) => Failure::Rcode(rcode),
+                    Useless::Referral => Failure::Referral,
+                    Useless::Chain => Failure::Chain,
+                    Useless::Malformed(_) => Failure::Malformed,
+                };
+                match number {
+                    Some(number) => self.try_failed(cx, token, number, fault),
+                    None => self.end(cx.now, token, Err(fault)),
+                }
+            }
+        }
+    }
+
+    /// A try came to nothing before its time.
+    pub(super) fn try_failed(&mut self, cx: &mut Cx<'_>, token: Token, number: u32, fault: Failure) {
+        let Some(query) = self.queries.get_mut(token) else { return };
+        let Some(forwarder) = query.find(number).map(|one| one.forwarder) else { return };
+        query.fault = fault;
+        if let Some(forwarder) = self.forwarders.get_mut(forwarder) {
+            forwarder.stats.useless += 1;
+        }
+        self.drop_try(cx.now, token, number);
+        if self.queries.get(token).is_some_and(|query| !query.is_waiting()) {
+            self.ask_next(cx, token);
+        }
+    }
+
+    /// The answer was only aliases: what they lead to is asked for.
+    fn follow(&mut self, cx: &mut Cx<'_>, token: Token, chain: Chain, target: Name) {
+        let Some(query) = self.queries.get_mut(token) else { return };
+        let key = Key::new(&target, query.kind, query.variant);
+        (query.chain, query.at, query.asked, query.round) = (chain, target, 0, 0);
+        let numbers: Vec<_> = query.tries.iter().map(|one| one.number).collect();
+        numbers.into_iter().for_each(|number| self.drop_try(cx.now, token, number));
+        let known = match self.cache.find(&key, cx.now) {
+            Some((entry, Freshness::Fresh(_) | Freshness::Renew(_))) => {
+                let mut copy = vec![0; entry.answer.message().len()];
+                entry.answer.copy_to(&mut copy, entry.age(cx.now), 0).map(|_| copy)
+            }
+            _ => None,
+        };
+        match known.as_deref().map(Message::parse) {
+            Some(Ok(message)) => self.read(cx, token, None, &message, Source::Memory),
+            _ => self.ask_next(cx, token),
+        }
+    }
+
+    /// Ends a query and tells all who wait.
+    fn end(&mut self, now: Instant, token: Token, result: Result<(Arc<Answer>, Source), Failure>) {
+        let Some(query) = self.queries.get(token) else { return };
+        let numbers: Vec<_> = query.tries.iter().map(|one| one.number).collect();
+        numbers.into_iter().for_each(|number| self.drop_try(now, token, number));
+        let Some(query) = self.queries.remove(token) else { return };
+        if query.probe.is_some() {
+            return;
+        }
+        self.by_key.remove(&query.key);
+        let given = match result {
+            Ok((answer, source)) => {
+                self.remember(&query, &answer, now);
+                Ok(Given { answer, age: 0, source })
+            }
+            Err(failure) => {
+                self.stats.failed += 1;
+                self.cache.not_renewed(&query.key, now).map(Given::stale).ok_or(failure)
+            }
+        };
+        if given.as_ref().is_ok_and(|given| given.source == Source::Stale) {
+            self.cache.stats.stale += query.waiters.len() as u64;
+        }
+        let elapsed = now.since(query.started);
+        for user in query.waiters {
+            let resolved =
+                Resolved { name: query.name.clone(), kind: query.kind, result: given.clone(), elapsed };
+            self.events.push_back(Event::Resolved(user, Box::new(resolved)));
+        }
+    }
+
+    fn remember(&mut self, query: &Query, answer: &Arc<Answer>, now: Instant) {
+        let key = Key::new(&query.name, query.kind, query.variant);
+        self.cache.insert(&key, answer.clone(), now);
+        if answer.ttl > 0 && self.unsaved.len() < UNSAVED_MAX {
+            self.unsaved.push(query.key.clone());
+        }
+    }
+
+    /// Who waits long enough gets what expired; the question goes on (RFC 8767, section 5).
+    fn give_stale(&mut self, now: Instant, token: Token) {
+        let Some(query) = self.queries.get_mut(token) else { return };
+        let Some(given) = self.cache.usable(&query.key, now).map(Given::stale) else { return };
+        let elapsed = now.since(query.started);
+        for user in std::mem::take(&mut query.waiters) {
+            self.cache.stats.stale += 1;
+            let result = Ok(given.clone());
+            let resolved = Resolved { name: query.name.clone(), kind: query.kind, result, elapsed };
+            self.events.push_back(Event::Resolved(user, Box::new(resolved)));
+        }
+    }
+
+    fn give(&mut self, user: User, question: (&Name, Kind), result: Result<Given, Failure>) {
+        let resolved =
+            Resolved { name: question.0.clone(), kind: question.1, result, elapsed: Duration::ZERO };
+        self.events.push_back(Event::Resolved(user, Box::new(resolved)));
+    }
+
+    /// Whether a forwarder that was down is back: the least that can be asked.
+    fn probe(&mut self, cx: &mut Cx<'_>, forwarder: u8) {
+        let mut query = Query::new(&[], (&Name::ROOT, Kind::NS, Variant::default()), cx.now, PROBE_WITHIN);
+        query.probe = Some(forwarder);
+        let token = self.queries.insert(query);
+        if !self.begin_try(cx, token, forwarder, false) {
+            self.queries.remove(token);
+        }
+        self.schedule(token);
+    }
+}
+
+/// Those who wait are bounded: so many for one question are an attack, or a mistake.
+const WAITERS_MAX: usize = 1_024;
+/// Questions under way at once; some 700 bytes each.
+const QUERIES_MAX: usize = 32_768;
+/// Every forwarder is asked so often before a question is given up.
+const ROUNDS: u8 = 3;
+/// The "client response timer" of RFC 8767, section 5.
+const STALE_AFTER: Duration = Duration::from_millis(1_800);
+const PROBE_WITHIN: Duration = Duration::from_secs(2);
+/// What a hosts file says holds as long as the file: it is read again when it changes.
+const HOSTS_TTL: u32 = 60;
+/// Answers that wait for the archive; more come again when they are renewed.
+const UNSAVED_MAX: usize = 10_000;

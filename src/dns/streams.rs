@@ -1,0 +1,210 @@
+//! Connections to forwarders, over TCP or TLS (RFC 7766, RFC 7858): many questions on each, answers
+//! in any order, closed when they were idle for a while.
+
+use std::collections::BTreeMap;
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::base::{Instant, Rng, SendQueue, Slots, Token};
+
+/// Every connection.
+#[derive(Default)]
+pub struct Streams {
+    conns: Slots<Conn>,
+}
+
+/// One connection to one forwarder.
+pub struct Conn {
+    /// Which.
+    pub forwarder: u8,
+    ready: bool,
+    waiting: BTreeMap<u16, Waiting>,
+    unsent: VecDeque<Bytes>,
+    /// When it is given up: it does not open, or nothing was asked for long.
+    deadline: Instant,
+}
+
+/// Who waits for an answer: a query, and which of its tries.
+pub type Waiting = (Token, u32);
+
+/// The bytes are no stream of DNS messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Broken;
+
+impl Streams {
+    /// A connection to a forwarder that takes another question; `None` if one is to be opened.
+    pub fn pick(&self, forwarder: u8) -> Option<Token> {
+        let own = self.conns.iter().filter(|(_, conn)| conn.forwarder == forwarder);
+        let (count, best) = own.fold((0, None::<(usize, Token)>), |(count, best), (token, conn)| {
+            let load = conn.waiting.len();
+            let better = best.is_none_or(|(least, _)| load < least);
+            (count + 1, if better { Some((load, token)) } else { best })
+        });
+        best.filter(|(load, _)| *load < PIPELINE || (count >= CONNS_MAX && *load < WAITING_MAX))
+            .map(|(_, token)| token)
+    }
+
+    /// Whether another connection to a forwarder may be opened.
+    pub fn may_open(&self, forwarder: u8) -> bool {
+        self.conns.iter().filter(|(_, conn)| conn.forwarder == forwarder).count() < CONNS_MAX
+    }
+
+    /// A connection that is being opened.
+    pub fn open(&mut self, forwarder: u8, now: Instant) -> Token {
+        let deadline = now + OPEN_WITHIN;
+        self.conns.insert(Conn {
+            forwarder,
+            ready: false,
+            waiting: BTreeMap::new(),
+            unsent: VecDeque::new(),
+            deadline,
+        })
+    }
+
+    /// An id that no question on this connection has.
+    pub fn free_id(&self, conn: Token, rng: &mut Rng) -> Option<u16> {
+        let conn = self.conns.get(conn)?;
+        let ids = std::iter::repeat_with(|| rng.u32() as u16);
+        ids.take(ID_TRIES).find(|id| !conn.waiting.contains_key(id))
+    }
+
+    /// Queues a question. The message is shorter than 64 KiB.
+    pub fn ask(&mut self, conn: Token, id: u16, message: &[u8], waiting: Waiting) {
+        let Some(conn) = self.conns.get_mut(conn) else { return };
+        let mut frame = Vec::with_capacity(2 + message.len());
+        frame.extend_from_slice(&(message.len() as u16).to_be_bytes());
+        frame.extend_from_slice(message);
+        conn.unsent.push_back(frame.into());
+        conn.waiting.insert(id, waiting);
+        conn.deadline = Instant::FAR;
+    }
+
+    /// It is open, and secured if it is to be: questions may leave.
+    pub fn on_ready(&mut self, conn: Token) {
+        if let Some(conn) = self.conns.get_mut(conn) {
+            conn.ready = true;
+        }
+    }
+
+    /// Moves what may leave into the connection's queue; true if there was something.
+    pub fn poll_write(&mut self, conn: Token, out: &mut SendQueue) -> bool {
+        let Some(conn) = self.conns.get_mut(conn).filter(|conn| conn.ready) else { return false };
+        let before = out.len();
+        while let Some(frame) = conn.unsent.pop_front() {
+            if out.push(frame.clone()).is_err() {
+                conn.unsent.push_front(frame);
+                break;
+            }
+        }
+        out.len() > before
+    }
+
+    /// Who waits for the answer with this id on a connection; it is not waited for any more.
+    pub fn take(&mut self, conn: Token, id: u16, now: Instant) -> Option<Waiting> {
+        let conn = self.conns.get_mut(conn)?;
+        let waiting = conn.waiting.remove(&id);
+        if conn.waiting.is_empty() {
+            conn.deadline = now + IDLE_FOR;
+        }
+        waiting
+    }
+
+    /// Who waits for the answer with this id.
+    pub fn waiting(&self, conn: Token, id: u16) -> Option<Waiting> {
+        self.conns.get(conn)?.waiting.get(&id).copied()
+    }
+
+    /// It is gone; those who waited for answers.
+    pub fn remove(&mut self, conn: Token) -> Vec<Waiting> {
+        let conn = self.conns.remove(conn);
+        conn.map(|conn| conn.waiting.into_values().collect()).unwrap_or_default()
+    }
+
+    /// A connection that was idle for long enough, or that nobody waits for any more.
+    pub fn pop_due(&mut self, now: Instant) -> Option<Token> {
+        self.conns.iter().find(|(_, conn)| conn.deadline <= now).map(|(token, _)| token)
+    }
+
+    /// When [`Streams::pop_due`] has something.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        self.conns.iter().map(|(_, conn)| conn.deadline).min().filter(|at| *at < Instant::FAR)
+    }
+
+    /// All that are there.
+    pub fn all(&self) -> Vec<Token> {
+        self.conns.iter().map(|(token, _)| token).collect()
+    }
+}
+
+/// The first whole message of a stream's bytes and how many bytes it takes; `None` if more are
+/// needed, at most [`FRAME_MAX`]. A message shorter than its header ends the stream.
+pub fn frame(data: &[u8]) -> Result<Option<(&[u8], usize)>, Broken> {
+    let Some((head, rest)) = data.split_first_chunk::<2>() else { return Ok(None) };
+    let len = usize::from(u16::from_be_bytes(*head));
+    if len < crate::wire::dns::HEADER_LEN {
+        return Err(Broken);
+    }
+    Ok(rest.get(..len).map(|message| (message, 2 + len)))
+}
+
+/// The most bytes of a message that has not arrived as a whole.
+pub const FRAME_MAX: usize = 2 + u16::MAX as usize;
+/// Connections to one forwarder at once (RFC 7766, section 6.2.2 asks for few).
+const CONNS_MAX: usize = 2;
+/// Questions on a connection before another one is opened.
+const PIPELINE: usize = 32;
+/// Questions on a connection before none is taken any more.
+const WAITING_MAX: usize = 1_024;
+/// So sparse that the first is nearly always free.
+const ID_TRIES: usize = 64;
+/// As long as the look-ups that wait for it.
+const OPEN_WITHIN: Duration = Duration::from_secs(5);
+/// Servers close after some seconds: we before them (RFC 7766, section 6.2.3).
+const IDLE_FOR: Duration = Duration::from_secs(8);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_come_out_whole_however_they_are_cut() {
+        let message = [7; 20];
+        let stream = [[0, 20].as_slice(), &message, &[0, 20], &message].concat();
+        for cut in 0..22 {
+            assert_eq!(frame(&stream[..cut]), Ok(None), "{cut}");
+        }
+        assert_eq!(frame(&stream), Ok(Some((&message[..], 22))));
+        assert_eq!(frame(&[0, 11, 1]), Err(Broken));
+    }
+
+    #[test]
+    fn questions_share_connections_and_none_is_left_waiting() {
+        let (mut streams, now) = (Streams::default(), Instant(0));
+        assert!(streams.pick(0).is_none() && streams.may_open(0));
+        let (first, query) = (streams.open(0, now), Token::FIRST);
+        (0..PIPELINE as u16).for_each(|id| streams.ask(first, id, &[1; 12], (query, 0)));
+        assert!(streams.pick(0).is_none() && streams.may_open(0), "a second one shares the load");
+        let second = streams.open(0, now);
+        assert_eq!((streams.pick(0), streams.may_open(0), streams.pick(1)), (Some(second), false, None));
+        let mut out = SendQueue::new(1 << 16);
+        assert!(!streams.poll_write(first, &mut out), "not before it is open");
+        streams.on_ready(first);
+        assert!(streams.poll_write(first, &mut out) && out.len() == PIPELINE * 14);
+        assert_eq!(streams.take(first, 3, now), Some((query, 0)));
+        assert_eq!(streams.take(first, 3, now), None, "an answer counts once");
+        assert_eq!(streams.remove(first).len(), PIPELINE - 1);
+    }
+
+    #[test]
+    fn an_idle_connection_ends() {
+        let (mut streams, now) = (Streams::default(), Instant(0));
+        let conn = streams.open(0, now);
+        streams.ask(conn, 1, &[0; 12], (Token::FIRST, 0));
+        assert_eq!(streams.next_deadline(), None, "somebody waits, and has a deadline of his own");
+        streams.take(conn, 1, now);
+        assert_eq!(streams.next_deadline(), Some(now + IDLE_FOR));
+        assert_eq!((streams.pop_due(now), streams.pop_due(now + IDLE_FOR)), (None, Some(conn)));
+    }
+}

@@ -1,0 +1,219 @@
+//! How questions leave and answers arrive: over UDP from random sockets, over TCP or TLS where that
+//! is not enough.
+
+use std::time::Duration;
+
+use super::exchange::{Asked, Verdict};
+use super::query::Via;
+use super::resolver::Resolver;
+use super::sockets::Pick;
+use super::streams::{self, Broken};
+use super::{Failure, Wish};
+use crate::base::{Cx, Instant, Path, SendQueue, SocketId, Token};
+use crate::wire::dns::UDP_MIN;
+
+impl Resolver {
+    /// Whether datagrams of this socket are for the resolver.
+    pub fn owns(&self, socket: SocketId) -> bool {
+        self.sockets.owns(socket)
+    }
+
+    /// A datagram arrived at one of the resolver's sockets. What does not fit a question exactly is
+    /// counted, and the wait goes on.
+    pub fn on_datagram(&mut self, cx: &mut Cx<'_>, path: Path, data: &[u8]) {
+        let id = data.first_chunk::<2>().map(|id| u16::from_be_bytes(*id));
+        let known = id.and_then(|id| self.by_id.get(&(path.socket, id)).copied());
+        let Some((token, number)) = known else { return self.stats.foreign += 1 };
+        let Some(query) = self.queries.get_mut(token) else { return };
+        let Some(one) = query.find(number) else { return };
+        let Some(forwarder) = self.forwarders.get_mut(one.forwarder) else { return };
+        let Some(asked) = one.asked.as_ref().filter(|_| forwarder.config.addr == path.remote) else {
+            return self.stats.foreign += 1;
+        };
+        let index = one.forwarder;
+        match asked.judge(forwarder, data, false) {
+            Verdict::Foreign => self.stats.foreign += 1,
+            Verdict::Fits(message, rcode) => self.on_answer(cx, token, number, &message, rcode),
+            Verdict::Truncated => self.replace_try(cx, token, number, index, true),
+            Verdict::BadCookie => self.replace_try(cx, token, number, index, false),
+            Verdict::NoEdns => {
+                forwarder.edns = false;
+                self.replace_try(cx, token, number, index, false);
+            }
+            Verdict::CaseLost => {
+                self.stats.foreign += 1;
+                // Asked over TCP as well, where nobody can forge; the wait for the right one goes on.
+                if !std::mem::replace(&mut one.case_lost, true) {
+                    forwarder.on_case_lost();
+                    self.begin_try(cx, token, index, true);
+                    self.schedule(token);
+                }
+            }
+        }
+    }
+
+    /// What came of [`Wish::Bind`]; `in_use` if only the port was taken.
+    pub fn on_bound(&mut self, cx: &mut Cx<'_>, socket: SocketId, bound: Result<(), bool>) {
+        self.sockets.on_bound(socket, bound, cx.now, cx.rng);
+    }
+
+    /// The next question over UDP: which way, and how many bytes of `out` it takes. `out` holds at
+    /// least 512.
+    pub fn poll_transmit(&mut self, cx: &mut Cx<'_>, out: &mut [u8]) -> Option<(Path, usize)> {
+        while let Some((token, number)) = self.to_send.pop_front() {
+            let Some(query) = self.queries.get_mut(token) else { continue };
+            let (at, kind, variant) = (query.at.clone(), query.kind, query.variant);
+            let Some(one) = query.find(number).filter(|one| one.via == Via::Queued) else { continue };
+            let Some(forwarder) = self.forwarders.get_mut(one.forwarder) else { continue };
+            let remote = forwarder.config.addr;
+            let socket = match self.sockets.pick(remote.ip(), cx.now, cx.rng) {
+                Pick::Ready(socket) => socket,
+                Pick::Wait => {
+                    self.to_send.push_front((token, number));
+                    return None;
+                }
+                Pick::Never => {
+                    self.try_failed(cx, token, number, Failure::Unreachable);
+                    continue;
+                }
+            };
+            let ids = (0..ID_TRIES).map(|_| cx.rng.u32() as u16);
+            let free = ids.into_iter().find(|id| !self.by_id.contains_key(&(socket, *id)));
+            let Some(id) = free else {
+                self.try_failed(cx, token, number, Failure::Overloaded);
+                continue;
+            };
+            let asked = Asked::new(id, at.wire(), kind, variant, forwarder, cx.rng);
+            let len = asked.write(forwarder, out);
+            forwarder.stats.asked += 1;
+            (one.asked, one.via, one.sent_at) = (Some(asked), Via::Udp(socket), cx.now);
+            self.by_id.insert((socket, id), (token, number));
+            self.sockets.sent(socket, cx.now);
+            cx.buckets.packets_out.take_up_to(cx.now, 1);
+            return Some((Path { socket, local: None, remote }, len));
+        }
+        None
+    }
+
+    /// A connection is open, and secured if it was to be.
+    pub fn on_ready(&mut self, conn: Token) {
+        self.streams.on_ready(conn);
+        self.wishes.push_back(Wish::Write(conn));
+    }
+
+    /// Bytes of a connection; how many were used. What is left is less than [`streams::FRAME_MAX`].
+    pub fn on_bytes(&mut self, cx: &mut Cx<'_>, conn: Token, data: &[u8]) -> Result<usize, Broken> {
+        let mut used = 0;
+        while let Some((message, len)) = streams::frame(&data[used..])? {
+            used += len;
+            self.on_frame(cx, conn, message);
+        }
+        Ok(used)
+    }
+
+    /// Moves what may leave into a connection's queue; true if there was something.
+    pub fn poll_write(&mut self, conn: Token, out: &mut SendQueue) -> bool {
+        self.streams.poll_write(conn, out)
+    }
+
+    /// A connection is gone, or was never opened. Who waited on it asks anew.
+    pub fn conn_lost(&mut self, cx: &mut Cx<'_>, conn: Token) {
+        for (token, number) in self.streams.remove(conn) {
+            if let Some(one) = self.queries.get_mut(token).and_then(|query| query.find(number)) {
+                one.via = Via::Queued;
+            }
+            self.try_failed(cx, token, number, Failure::Unreachable);
+        }
+    }
+
+    /// Puts the question to a forwarder; false if nothing came of it.
+    pub(super) fn begin_try(&mut self, cx: &mut Cx<'_>, token: Token, index: u8, over_stream: bool) -> bool {
+        let Some(query) = self.queries.get_mut(token) else { return false };
+        let Some(forwarder) = self.forwarders.get_mut(index) else { return false };
+        let stream = over_stream || forwarder.config.tls.is_some();
+        let wait = forwarder.timeout(query.round) + if stream { OPEN_ALLOWANCE } else { Duration::ZERO };
+        let Some(number) = query.begin_try(index, Via::Queued, cx.now, wait) else { return false };
+        if !stream {
+            self.to_send.push_back((token, number));
+            return true;
+        }
+        let conn = match self.streams.pick(index) {
+            Some(conn) => conn,
+            None if self.streams.may_open(index) => {
+                let conn = self.streams.open(index, cx.now);
+                let (to, tls) = (forwarder.config.addr, forwarder.config.tls.clone());
+                self.wishes.push_back(Wish::Connect { conn, to, tls });
+                conn
+            }
+            None => {
+                self.drop_try(cx.now, token, number);
+                return false;
+            }
+        };
+        let Some(id) = self.streams.free_id(conn, cx.rng) else {
+            self.drop_try(cx.now, token, number);
+            return false;
+        };
+        let asked = Asked::new(id, query.at.wire(), query.kind, query.variant, forwarder, cx.rng);
+        let mut out = [0; UDP_MIN];
+        let len = asked.write(forwarder, &mut out);
+        forwarder.stats.asked += 1;
+        forwarder.stats.over_tcp += 1;
+        self.streams.ask(conn, id, &out[..len], (token, number));
+        if let Some(one) = query.find(number) {
+            (one.asked, one.via) = (Some(asked), Via::Stream(conn));
+        }
+        self.wishes.push_back(Wish::Write(conn));
+        true
+    }
+
+    /// Forgets a try: its answer is not waited for any more.
+    pub(super) fn drop_try(&mut self, now: Instant, token: Token, number: u32) {
+        let Some(query) = self.queries.get_mut(token) else { return };
+        let Some(at) = query.tries.iter().position(|one| one.number == number) else { return };
+        let one = query.tries.swap_remove(at);
+        let Some(asked) = one.asked else { return };
+        match one.via {
+            Via::Udp(socket) => {
+                self.by_id.remove(&(socket, asked.id));
+                self.sockets.settled(socket);
+            }
+            Via::Stream(conn) => drop(self.streams.take(conn, asked.id, now)),
+            Via::Queued => {}
+        }
+    }
+
+    /// The same forwarder is asked again in another way.
+    fn replace_try(&mut self, cx: &mut Cx<'_>, token: Token, number: u32, index: u8, over_stream: bool) {
+        self.drop_try(cx.now, token, number);
+        if self.begin_try(cx, token, index, over_stream) {
+            self.schedule(token);
+        } else if self.queries.get(token).is_some_and(|query| !query.is_waiting()) {
+            self.ask_next(cx, token);
+        }
+    }
+
+    fn on_frame(&mut self, cx: &mut Cx<'_>, conn: Token, data: &[u8]) {
+        let id = data.first_chunk::<2>().map(|id| u16::from_be_bytes(*id));
+        let waiting = id.and_then(|id| self.streams.waiting(conn, id));
+        let Some((token, number)) = waiting else { return self.stats.foreign += 1 };
+        let Some(one) = self.queries.get_mut(token).and_then(|query| query.find(number)) else { return };
+        let Some(forwarder) = self.forwarders.get_mut(one.forwarder) else { return };
+        let Some(asked) = one.asked.as_ref() else { return };
+        let index = one.forwarder;
+        match asked.judge(forwarder, data, true) {
+            Verdict::Fits(message, rcode) => self.on_answer(cx, token, number, &message, rcode),
+            Verdict::NoEdns => {
+                forwarder.edns = false;
+                self.replace_try(cx, token, number, index, true);
+            }
+            Verdict::BadCookie => self.replace_try(cx, token, number, index, true),
+            Verdict::Foreign | Verdict::Truncated | Verdict::CaseLost => self.stats.foreign += 1,
+        }
+    }
+}
+
+/// Ids tried before a socket counts as full: it has some thousand questions under way at most.
+const ID_TRIES: usize = 32;
+/// A connection needs a round trip or two more, and a cold server its time.
+const OPEN_ALLOWANCE: Duration = Duration::from_millis(1_000);
