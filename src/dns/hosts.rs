@@ -19,7 +19,7 @@ struct Tables {
 
 impl Hosts {
     /// Reads the text of a hosts file. Lines that cannot be understood are passed over, as all who
-    /// read that file do; so is what comes after [`NAMES_MAX`] names.
+    /// read that file do; so is what comes after a hundred thousand names.
     pub fn parse(text: &str) -> Self {
         let mut tables = Tables::default();
         for line in text.lines() {

@@ -1,7 +1,8 @@
 //! Names: a resolver that asks forwarders and remembers what they say.
 //!
 //! [`Resolver`] is the machine. A question of a user ends as one [`Event::Resolved`]; sockets and
-//! connections are asked for with [`Wish`]es; datagrams, bytes and time are handed in.
+//! connections are asked for with [`Wish`]es; datagrams, bytes and time are handed in. [`Dns`] puts
+//! host names on top: both families, search suffixes, the order of addresses.
 
 pub mod answer;
 pub mod cache;
@@ -9,6 +10,8 @@ pub mod config;
 pub mod exchange;
 pub mod forwarders;
 pub mod hosts;
+mod lookup;
+pub mod order;
 mod query;
 mod resolver;
 mod sockets;
@@ -31,6 +34,7 @@ pub use answer::Answer;
 pub use cache::{Cache, Key, Variant};
 pub use config::{Config, ForwarderConfig, Strategy};
 pub use hosts::Hosts;
+pub use lookup::{Dns, Looked};
 pub use resolver::Resolver;
 pub use sockets::IDS as SOCKET_IDS;
 pub use streams::{Broken, FRAME_MAX};
@@ -102,6 +106,8 @@ pub enum Failure {
     Chain,
     /// What they answer cannot be read.
     Malformed,
+    /// It is no name.
+    BadName,
     /// Too much is asked at once.
     Overloaded,
     /// The resolver was stopped.

@@ -2,7 +2,9 @@
 
 use super::*;
 use crate::base::{Buckets, Cx, Flows, Instant, Path, Rng, SendQueue, TokenBucket, UnixTime};
-use crate::wire::dns::{CLASS_IN, Flags, Message, OptionCode, Record, Section, UDP_PAYLOAD, Writer};
+use crate::wire::dns::{
+    CLASS_IN, Flags, Message, OptionCode, Question, Record, Section, UDP_PAYLOAD, Writer,
+};
 
 /// One resolver, and everything that is around it.
 struct World {
@@ -573,5 +575,70 @@ quickcheck::quickcheck! {
             world.turn();
         }
         world.told().iter().filter(|told| !told.ends_with(" up") && !told.ends_with(" down")).count() == 20
+    }
+}
+
+#[test]
+fn a_host_is_looked_up_in_both_families_and_with_suffixes() {
+    let mut config = Config::new(vec![forwarder(1)]);
+    config.search = vec![name("one.test"), name("two.test")];
+    let mut world = World::with(config);
+    let mut dns = Dns::new(std::mem::replace(
+        &mut world.resolver,
+        Resolver::new(Config::new(Vec::new()), 0, &mut Rng::seeded(2)),
+    ));
+    dns.local = vec!["10.0.0.1".parse().unwrap(), "2001:db8::1".parse().unwrap()];
+    let mut asked = Vec::new();
+    let found = world.look(&mut dns, "box", &mut asked, &|writer, question| {
+        let at = Name::from_wire(question.name).unwrap();
+        match (at.to_string().as_str(), question.kind) {
+            ("box.two.test.", Kind::A) => {
+                writer.record(Section::Answer, at.wire(), Kind::A, 60, &[10, 0, 0, 7])
+            }
+            ("box.two.test.", _) => writer.record(Section::Answer, at.wire(), Kind::AAAA, 30, &[0x20; 16]),
+            _ => Ok(soa(writer, "test", 5)),
+        }
+        .unwrap();
+    });
+    assert_eq!(asked, ["box.one.test. A", "box.one.test. AAAA", "box.two.test. A", "box.two.test. AAAA"]);
+    assert_eq!((found.name.to_string(), found.failure, found.exists), ("box.two.test.".into(), None, true));
+    let addresses: Vec<_> = found.addresses.iter().map(|(ip, ttl)| format!("{ip} {ttl}")).collect();
+    assert_eq!(addresses, ["2020:2020:2020:2020:2020:2020:2020:2020 30", "10.0.0.7 60"]);
+
+    let literal = world.look(&mut dns, "192.0.2.1", &mut asked, &|_, _| {});
+    assert_eq!((literal.addresses[0].0.to_string(), literal.source), ("192.0.2.1".into(), Source::Literal));
+    let bad = world.look(&mut dns, "a..b", &mut asked, &|_, _| {});
+    assert_eq!((bad.addresses.len(), bad.failure), (0, Some(Failure::BadName)));
+    asked.clear();
+    let absolute = world.look(&mut dns, "box.", &mut asked, &|writer, _| soa(writer, ".", 5));
+    assert_eq!((asked.len(), absolute.addresses.len()), (2, 0), "no suffix is tried");
+}
+
+impl World {
+    /// Looks a host up with forwarders that answer as `serve` says.
+    fn look(
+        &mut self,
+        dns: &mut Dns,
+        host: &str,
+        asked: &mut Vec<String>,
+        serve: &dyn Fn(&mut Writer<'_>, Question<'_>),
+    ) -> Looked {
+        self.with_cx(|_, cx| dns.look_up(cx, host, 9));
+        for _ in 0..50 {
+            while self.with_cx(|_, cx| dns.poll_event(cx)).is_some() {}
+            if let Some((9, looked)) = dns.poll_looked() {
+                return *looked;
+            }
+            std::mem::swap(&mut self.resolver, &mut dns.resolver);
+            let mut left = self.turn();
+            left.sort_by_key(|left| Message::parse(&left.data).unwrap().question.unwrap().kind);
+            for left in left {
+                let question = Message::parse(&left.data).unwrap().question.unwrap();
+                asked.push(format!("{} {}", Name::from_wire(question.name).unwrap(), question.kind));
+                self.receive(left.path, &response(&left.data, 0, &|writer| serve(writer, question)));
+            }
+            std::mem::swap(&mut self.resolver, &mut dns.resolver);
+        }
+        panic!("the look-up does not end");
     }
 }

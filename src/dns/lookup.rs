@@ -1,0 +1,200 @@
+//! Host names: both families at once, search suffixes, and the addresses in the order to be tried.
+
+use std::collections::VecDeque;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
+
+use super::cache::Variant;
+use super::order;
+use super::resolver::Resolver;
+use super::{Event, Failure, Resolved, User};
+use crate::base::{Cx, Instant, Slots, Token};
+use crate::model::dns::Source;
+use crate::wire::dns::{Kind, Name, Rcode};
+
+/// A host's addresses, or why there are none.
+#[derive(Clone, Debug)]
+pub struct Looked {
+    /// The name as it was found: with its suffix.
+    pub name: Name,
+    /// In the order to be tried (RFC 6724), each with the seconds for which it holds.
+    pub addresses: Vec<(IpAddr, u32)>,
+    /// Where they came from: of the first family that has some.
+    pub source: Source,
+    /// Why there are none, or none of one family.
+    pub failure: Option<Failure>,
+    /// There is such a name, if only with other records.
+    pub exists: bool,
+    /// How long it took.
+    pub elapsed: Duration,
+}
+
+/// Look-ups under way, over a resolver.
+pub struct Dns {
+    /// Questions for single types.
+    pub resolver: Resolver,
+    lookups: Slots<Lookup>,
+    looked: VecDeque<(u64, Box<Looked>)>,
+    /// This machine's addresses, by which those of others are sorted.
+    pub local: Vec<IpAddr>,
+}
+
+struct Lookup {
+    user: u64,
+    /// Names still to be tried, after the first.
+    names: VecDeque<Name>,
+    v4: Option<Box<Resolved>>,
+    v6: Option<Box<Resolved>>,
+    began: Instant,
+    /// A failure that was met on the way here.
+    failure: Option<Failure>,
+    exists: bool,
+}
+
+impl Dns {
+    /// Without any look-up yet.
+    pub fn new(resolver: Resolver) -> Self {
+        Self { resolver, lookups: Slots::default(), looked: VecDeque::new(), local: Vec::new() }
+    }
+
+    /// Wants the addresses of a host; `user` comes back with [`Dns::poll_looked`]. A name that ends
+    /// with a dot is taken as it is, else search suffixes are tried as resolv.conf(5) says.
+    pub fn look_up(&mut self, cx: &mut Cx<'_>, host: &str, user: u64) {
+        let began = cx.now;
+        let fail = |name, failure| Looked {
+            name,
+            addresses: Vec::new(),
+            source: Source::Literal,
+            failure: Some(failure),
+            exists: false,
+            elapsed: Duration::ZERO,
+        };
+        if let Ok(ip) = host.parse::<IpAddr>() {
+            let mut looked = fail(super::hosts::reverse(ip), Failure::Stopped);
+            (looked.addresses, looked.failure, looked.exists) = (vec![(ip, u32::MAX)], None, true);
+            return self.looked.push_back((user, Box::new(looked)));
+        }
+        let Ok(mut names) = self.resolver.candidates(host) else {
+            return self.looked.push_back((user, Box::new(fail(Name::ROOT, Failure::BadName))));
+        };
+        if self.lookups.len() >= LOOKUPS_MAX {
+            return self.looked.push_back((user, Box::new(fail(Name::ROOT, Failure::Overloaded))));
+        }
+        let Some(first) = names.pop_front() else { return };
+        let lookup = Lookup { user, names, v4: None, v6: None, began, failure: None, exists: false };
+        let token = self.lookups.insert(lookup);
+        self.ask(cx, token, &first);
+    }
+
+    /// A look-up that has ended, and whose it is.
+    pub fn poll_looked(&mut self) -> Option<(u64, Box<Looked>)> {
+        self.looked.pop_front()
+    }
+
+    /// What else happened. Answers to questions of look-ups are taken in on the way.
+    pub fn poll_event(&mut self, cx: &mut Cx<'_>) -> Option<Event> {
+        loop {
+            match self.resolver.poll_event()? {
+                Event::Resolved(User::Host(token), resolved) => self.on_resolved(cx, token, resolved),
+                event => return Some(event),
+            }
+        }
+    }
+
+    /// Look-ups under way.
+    pub fn len(&self) -> usize {
+        self.lookups.len()
+    }
+
+    /// True if none is under way.
+    pub fn is_empty(&self) -> bool {
+        self.lookups.len() == 0
+    }
+
+    fn ask(&mut self, cx: &mut Cx<'_>, token: Token, name: &Name) {
+        for kind in [Kind::AAAA, Kind::A] {
+            self.resolver.resolve(cx, (name, kind, Variant::default()), User::Host(token));
+        }
+    }
+
+    fn on_resolved(&mut self, cx: &mut Cx<'_>, token: Token, resolved: Box<Resolved>) {
+        let Some(lookup) = self.lookups.get_mut(token) else { return };
+        if resolved.kind == Kind::A {
+            lookup.v4 = Some(resolved);
+        } else {
+            lookup.v6 = Some(resolved);
+        }
+        let (Some(v4), Some(v6)) = (&lookup.v4, &lookup.v6) else { return };
+        let both = [v6, v4];
+        let name = v4.name.clone();
+        let mut found: Vec<_> = both.iter().flat_map(|resolved| addresses(resolved)).collect();
+        let has_some = |resolved: &&&Box<Resolved>| !addresses(resolved).is_empty();
+        let given =
+            both.iter().find(has_some).or(both.first()).and_then(|resolved| resolved.result.as_ref().ok());
+        let source = given.map_or(Source::Memory, |given| given.source.clone());
+        let failed = both.iter().find_map(|resolved| resolved.result.as_ref().err().copied());
+        lookup.failure = failed.or(lookup.failure);
+        lookup.exists |= both.iter().any(|resolved| exists(resolved));
+        if found.is_empty()
+            && let Some(next) = lookup.names.pop_front()
+        {
+            (lookup.v4, lookup.v6) = (None, None);
+            return self.ask(cx, token, &next);
+        }
+        self.sort(&mut found);
+        let Some(lookup) = self.lookups.remove(token) else { return };
+        let looked = Looked {
+            name,
+            addresses: found,
+            source,
+            failure: lookup.failure,
+            exists: lookup.exists,
+            elapsed: cx.now.since(lookup.began),
+        };
+        self.looked.push_back((lookup.user, Box::new(looked)));
+    }
+
+    fn sort(&self, found: &mut Vec<(IpAddr, u32)>) {
+        let mut order: Vec<_> = found.iter().map(|(ip, _)| *ip).collect();
+        order::sort(&mut order, &self.local);
+        found.sort_by_key(|(ip, _)| order.iter().position(|other| other == ip));
+        found.dedup_by_key(|(ip, _)| *ip);
+    }
+}
+
+impl Resolver {
+    /// The names that a host name may stand for, in the order in which they are tried.
+    fn candidates(&self, host: &str) -> Result<VecDeque<Name>, ()> {
+        let name = Name::parse(host).map_err(|_| ())?;
+        let mut names = VecDeque::new();
+        if !host.ends_with('.') {
+            let with = |suffix: &Name| Name::parse(&format!("{host}.{suffix}")).ok();
+            names.extend(self.config.search.iter().filter_map(with));
+        }
+        if host.ends_with('.') || name.labels() > usize::from(self.config.ndots) {
+            names.push_front(name);
+        } else {
+            names.push_back(name);
+        }
+        Ok(names)
+    }
+}
+
+/// The addresses that an answer has, with the seconds for which they hold.
+fn addresses(resolved: &Resolved) -> Vec<(IpAddr, u32)> {
+    let Ok(given) = &resolved.result else { return Vec::new() };
+    let read = |kind: Kind, data: &[u8]| match kind {
+        Kind::A => Some(IpAddr::from(Ipv4Addr::from(<[u8; 4]>::try_from(data).ok()?))),
+        Kind::AAAA => Some(IpAddr::from(Ipv6Addr::from(<[u8; 16]>::try_from(data).ok()?))),
+        _ => None,
+    };
+    let found = given.answer.records().filter(|record| record.kind == resolved.kind);
+    found.filter_map(|record| Some((read(record.kind, record.data())?, given.ttl()))).collect()
+}
+
+fn exists(resolved: &Resolved) -> bool {
+    resolved.result.as_ref().is_ok_and(|given| given.answer.rcode == Rcode::NOERROR)
+}
+
+/// Two questions each.
+const LOOKUPS_MAX: usize = 16_384;
