@@ -10,7 +10,7 @@ use allocation_counter::measure;
 use dht_hunter::base::{Id, Instant, Path, Rng, SocketId, UnixTime};
 use dht_hunter::engine::Engine;
 use dht_hunter::engine::config::{Config, Rates};
-use dht_hunter::engine::io::{Command, Input, Output};
+use dht_hunter::engine::io::{AcceptorId, Command, Input, Output};
 use dht_hunter::model::{Recovered, StoreResult};
 use dht_hunter::wire::compact::NodeAddr;
 use dht_hunter::wire::krpc::{self, Body, Method, Query, Reply, Want};
@@ -234,7 +234,7 @@ fn a_parked_link_takes_less_than_a_kibibyte() {
     let open = |bench: &mut Bench, count: usize| {
         for index in 0..count {
             let remote = SocketAddr::from(([127, 2, (index >> 8) as u8, index as u8], 7_000));
-            let link = bench.engine.admit(now, remote).unwrap();
+            let link = bench.engine.admit(now, AcceptorId(0), remote).unwrap();
             let unix = bench.unix();
             bench.engine.handle(now, unix, Input::Received(link, &hello), &mut []);
             while let Output::Write(link) = bench.engine.poll(now, unix, &mut [0; 2_048]) {

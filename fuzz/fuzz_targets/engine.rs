@@ -10,7 +10,7 @@ use std::time::Duration;
 use dht_hunter::base::{InfoHash, Instant, Path, Scope, UnixTime};
 use dht_hunter::engine::Engine;
 use dht_hunter::engine::config::{Config, Rates};
-use dht_hunter::engine::io::{Command, Input, Job, LinkId, Output, Reason};
+use dht_hunter::engine::io::{AcceptorId, Command, Input, Job, LinkId, Output, Reason};
 use dht_hunter::model::archive::StoreFault;
 use dht_hunter::model::{Recovered, SavedNode, StoreOp, StoreResult};
 use dht_hunter_fuzz::commands::{Commands, rates};
@@ -279,7 +279,7 @@ impl<'a> World<'a> {
 
     fn accept(&mut self) {
         let remote = self.crowd.addr(&mut self.feed, false);
-        if let Some(link) = self.engine.admit(self.now, remote) {
+        if let Some(link) = self.engine.admit(self.now, AcceptorId(0), remote) {
             let mut stream = Stream {
                 remote: Remote::new(self.now, true),
                 open: true,
@@ -307,13 +307,16 @@ impl<'a> World<'a> {
             let mut scratch = [0; 2_048];
             match self.engine.poll(self.now, self.unix, &mut scratch) {
                 Output::Datagram(path, len) => self.send(path, &scratch[..len]),
-                Output::Connect { link, from, to } => self.connect(link, from, to),
+                Output::Connect { link, from, to, .. } => self.connect(link, from, to),
                 Output::Write(link) => {
                     let stream = self.stream(link);
                     stream.writing = true;
                     if stream.open {
                         self.write(link);
                     }
+                }
+                Output::Bind(..) | Output::Unbind(_) | Output::Accept(_) => {
+                    panic!("nothing asks for that yet")
                 }
                 Output::Close(link) => {
                     assert!(self.streams.remove(&link).is_some(), "{link:?} is closed twice");

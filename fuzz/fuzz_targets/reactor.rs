@@ -14,14 +14,16 @@ use std::time::Duration;
 use dht_hunter::base::{Instant, SendQueue, SocketId, Token, UnixTime};
 use dht_hunter::engine::Engine;
 use dht_hunter::engine::config::{Config, Rates};
-use dht_hunter::engine::io::{Answer, CommandId, Input, LinkId, Output};
+use dht_hunter::engine::io::{AcceptorId, Answer, CommandId, Input, LinkId, Output};
 use dht_hunter::model::archive::StoreFault;
 use dht_hunter::model::{Recovered, StoreOp, StoreResult};
 use dht_hunter::reactor::net::{Net, Ready, UdpBatch};
 use dht_hunter::reactor::start::Listening;
 use dht_hunter::reactor::sys::signals::Arrived;
 use dht_hunter::reactor::sys::udp::{DATAGRAM_MAX, Received, SendReport};
-use dht_hunter::reactor::{Archive, Drive, Exit, Gauges, Handle, Listen, Observer, Reactor, Wake};
+use dht_hunter::reactor::{
+    Archive, Drive, Exit, Gauges, Handle, Listen, Observer, Reactor, ReactorConfig, Wake,
+};
 use dht_hunter_fuzz::Feed;
 use dht_hunter_fuzz::commands::{Commands, rates};
 use dht_hunter_fuzz::crowd::Crowd;
@@ -46,7 +48,9 @@ fn run<const EDGES: bool>(mut feed: Feed<'_>) {
     let outside = Rc::new(RefCell::new(Outside::new(feed, EDGES, listen)));
     let net = FuzzNet::<EDGES> { outside: Rc::clone(&outside) };
     let at: Vec<_> = at.into_iter().map(|addr| Listen { addr, explicit: true }).collect();
-    let listening = Listening::on(net, &at).expect("it binds");
+    let accept = vec![SocketAddr::new(listen[0], 6_882)];
+    let config = ReactorConfig { listen: at, accept, ..ReactorConfig::default() };
+    let listening = Listening::on(net, &config).expect("it binds");
     outside.borrow_mut().handle = Some(listening.handle());
     outside.borrow_mut().commands.limits_bytes = limits_bytes;
     let driven = Watched { engine, outside: Rc::clone(&outside) };
@@ -408,6 +412,8 @@ struct Udp {
 impl<const EDGES: bool> Net for FuzzNet<'_, EDGES> {
     type Udp = Udp;
     type Tcp = LinkId;
+    type Acceptor = AcceptorId;
+    type Accepted = ();
 
     const SHORT_READ_MEANS_EMPTY: bool = EDGES;
     const WRITABLE_MEANS_OPEN: bool = EDGES;
@@ -477,7 +483,7 @@ impl<const EDGES: bool> Net for FuzzNet<'_, EDGES> {
         Ok(UdpBatch { count, emptied: EDGES && count < BATCH })
     }
 
-    fn udp_message<'a>(&self, udp: &'a mut Udp, index: usize) -> (Received<'a>, &'a mut [u8]) {
+    fn udp_message<'a>(&'a mut self, udp: &'a mut Udp, index: usize) -> (Received<'a>, &'a mut [u8]) {
         let (remote, data) = &udp.batch[index];
         let truncated = data.len() > DATAGRAM_MAX;
         let data = &data[..data.len().min(DATAGRAM_MAX)];
@@ -612,6 +618,22 @@ impl<const EDGES: bool> Net for FuzzNet<'_, EDGES> {
         Ok(data.len())
     }
 
+    fn udp_close(&mut self, _: Udp) {
+        panic!("the listen sockets stay open");
+    }
+
+    fn tcp_listen(&mut self, id: AcceptorId, addr: SocketAddr) -> io::Result<(AcceptorId, SocketAddr)> {
+        Ok((id, addr))
+    }
+
+    fn tcp_accept(&mut self, _: &mut AcceptorId) -> io::Result<((), SocketAddr)> {
+        Err(io::ErrorKind::WouldBlock.into())
+    }
+
+    fn tcp_adopt(&mut self, _: LinkId, (): ()) -> io::Result<LinkId> {
+        panic!("nobody was let in");
+    }
+
     fn tcp_close(&mut self, tcp: LinkId) {
         let it = &mut *self.outside.borrow_mut();
         assert!(it.streams.remove(&tcp).is_some(), "{tcp:?} is closed twice");
@@ -658,12 +680,19 @@ impl Watched<'_> {
                 assert!(it.told.remove(link).is_some(), "{link:?} closed");
                 it.gone_early.insert(*link);
             }
+            Input::Bound(..) | Input::Secured(..) | Input::Ticket(_) | Input::Insecure(..) => {
+                panic!("{input:?} was not asked for");
+            }
             Input::Datagram(..) | Input::Stored(_) | Input::Worked(_) | Input::Command(_) => {}
         }
     }
 }
 
 impl Drive for Watched<'_> {
+    fn admit(&mut self, now: Instant, acceptor: AcceptorId, remote: SocketAddr) -> Option<LinkId> {
+        self.engine.admit(now, acceptor, remote)
+    }
+
     fn handle(&mut self, now: Instant, unix: UnixTime, input: Input<'_>, reply: &mut [u8]) -> usize {
         assert!(now <= self.outside.borrow().now);
         self.look(&input);

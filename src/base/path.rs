@@ -2,7 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-/// One UDP socket of the engine, in the order of its listen addresses.
+/// One UDP socket of the engine: first those of its listen addresses, in their order, then those
+/// that it has opened itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SocketId(pub u16);
 

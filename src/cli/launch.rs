@@ -96,6 +96,7 @@ pub fn reactor_config(settings: &RunSettings) -> ReactorConfig {
         udp_batch: settings.udp_batch,
         interface: settings.interface.clone(),
         signals: true,
+        ..ReactorConfig::default()
     }
 }
 

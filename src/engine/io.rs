@@ -2,8 +2,8 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::base::{Id, InfoHash, Instant, NodeId, Path, Token};
-use crate::model::{StoreOp, StoreResult, Torrent};
+use crate::base::{Id, InfoHash, Instant, NodeId, Path, SocketId, Token};
+use crate::model::{StoreOp, StoreResult, TlsFacts, TlsFailure, TlsWish, Torrent};
 
 pub use super::work::{Job, Worked};
 
@@ -18,14 +18,27 @@ impl LinkId {
     pub const LAST: Self = Self(Token::LAST);
 }
 
+/// A place where streams are accepted, in the order of the driver's configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AcceptorId(pub u16);
+
 /// One thing that happened to the driver.
 #[derive(Debug)]
 pub enum Input<'a> {
     /// A datagram arrived. The direct reply, if any, is written into `reply`.
     Datagram(Path, &'a [u8]),
-    /// `Connect` succeeded.
+    /// What [`Output::Bind`] came to: the address with the port that it really has.
+    Bound(SocketId, Result<SocketAddr, BindFault>),
+    /// `Connect` succeeded, as far as TCP goes. Bytes that are to be secured wait for `Secured`.
     Opened(LinkId),
-    /// Bytes arrived on a stream, in order.
+    /// The TLS handshake is done. From here on bytes come and go, in the clear to the engine.
+    Secured(LinkId, Box<TlsFacts>),
+    /// The server handed out one more ticket, with which a later handshake may be resumed. With
+    /// TLS 1.2 there is at most one, right after `Secured`.
+    Ticket(LinkId),
+    /// TLS failed, in the handshake or later. Nothing else follows for this link.
+    Insecure(LinkId, Box<TlsFailure>),
+    /// Bytes arrived on a stream, in order; with TLS, plaintext.
     Received(LinkId, &'a [u8]),
     /// The other end will send no more.
     Eof(LinkId),
@@ -42,8 +55,16 @@ pub enum Input<'a> {
 /// One thing the engine wants the driver to do.
 #[derive(Debug)]
 pub enum Output {
-    /// Send this many bytes of the scratch buffer.
+    /// Send this many bytes of the scratch buffer. If the socket is not there it is dropped, and
+    /// counted.
     Datagram(Path, usize),
+    /// Open a UDP socket under a name that no socket has now, on an address with a port; port 0 is
+    /// the system's choice. `Bound` answers. The listen sockets have the first names from the start.
+    Bind(SocketId, SocketAddr),
+    /// Close a socket of `Bind`. What it has not handed in is lost; its name is free.
+    Unbind(SocketId),
+    /// Accept streams, or leave them where they wait. At the start they are accepted.
+    Accept(bool),
     /// Open a stream.
     Connect {
         /// Its name from now on.
@@ -52,6 +73,8 @@ pub enum Output {
         from: Option<IpAddr>,
         /// Where to.
         to: SocketAddr,
+        /// TLS once it is open; `Secured` or `Insecure` tells what came of it.
+        tls: Option<Box<TlsWish>>,
     },
     /// The link's send queue is no longer empty: write it when the stream is writable.
     Write(LinkId),
@@ -98,6 +121,19 @@ pub enum Reason {
     /// No route, no address of this family, not permitted.
     Unreachable,
     /// This machine has no socket, port or memory left for it.
+    NoResources,
+}
+
+/// Why a UDP socket could not be opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BindFault {
+    /// The port or the name is taken.
+    InUse,
+    /// No interface has the address, or the host lacks its family.
+    NotAvailable,
+    /// The system does not allow it.
+    NotPermitted,
+    /// This machine has no socket or memory left for it, or too many are open.
     NoResources,
 }
 

@@ -29,7 +29,7 @@ use crate::metadata::{Budget, Serve, verify};
 use crate::model::{Recovered, SavedId, StoreOp};
 
 use config::{Config, Rates};
-use io::{Input, LinkId, Output, Why};
+use io::{AcceptorId, Input, LinkId, Output, Reason, Why};
 use known::Known;
 use links::{Link, Links, Machine, Shelf};
 use pace::Pace;
@@ -129,14 +129,13 @@ impl Engine {
                 self.drain_dht(now);
                 return len;
             }
+            // Nothing asks for these yet.
+            Input::Bound(..) | Input::Secured(..) | Input::Ticket(_) => {}
             Input::Opened(link) => self.on_opened(link, now),
             Input::Received(link, data) => self.on_received(link, data, now),
             Input::Eof(link) => self.on_eof(link, now),
-            Input::Closed(id, reason) => {
-                if let Some(link) = self.links.remove(id) {
-                    self.fetch_closed(&link, reason, now);
-                }
-            }
+            Input::Closed(id, reason) => self.on_closed(id, reason, now),
+            Input::Insecure(id, _) => self.on_closed(id, Reason::Reset, now),
             Input::Stored(result) => {
                 for lost in self.persist.on_result(result) {
                     self.known.remove(&lost);
@@ -186,8 +185,9 @@ impl Engine {
         Output::Idle(Some(next))
     }
 
-    /// A stream was accepted on a listener. `None`: it is not wanted, close it.
-    pub fn admit(&mut self, now: Instant, remote: SocketAddr) -> Option<LinkId> {
+    /// A stream was accepted. `None`: it is not wanted, close it. For now every acceptor is for
+    /// peers that want metadata from us.
+    pub fn admit(&mut self, now: Instant, _: AcceptorId, remote: SocketAddr) -> Option<LinkId> {
         if self.shelf.is_empty() || self.links.len() >= LINKS_MAX {
             return None;
         }
@@ -373,6 +373,12 @@ impl Engine {
             }
             Some(Machine::Serve(_)) => self.close(id),
             None => {}
+        }
+    }
+
+    fn on_closed(&mut self, id: LinkId, reason: Reason, now: Instant) {
+        if let Some(link) = self.links.remove(id) {
+            self.fetch_closed(&link, reason, now);
         }
     }
 

@@ -2,9 +2,11 @@
 
 pub mod archive;
 pub mod dns;
+pub mod tls;
 pub mod torrent;
 
 pub use archive::{
     Drop, Pending, PendingState, Recovered, SavedId, SavedNode, Sighting, StoreOp, StoreResult,
 };
+pub use tls::{Certificate, TlsCause, TlsFacts, TlsFailure, TlsVersion, TlsWish};
 pub use torrent::{FileList, Torrent, TorrentFlags};

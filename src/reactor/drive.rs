@@ -1,9 +1,11 @@
 //! The engine as what the reactor drives.
 
+use std::net::SocketAddr;
+
 use super::Drive;
 use crate::base::{Instant, SendQueue, UnixTime};
 use crate::engine::Engine;
-use crate::engine::io::{Input, LinkId, Output};
+use crate::engine::io::{AcceptorId, Input, LinkId, Output};
 
 impl Drive for Engine {
     fn handle(&mut self, now: Instant, unix: UnixTime, input: Input<'_>, reply: &mut [u8]) -> usize {
@@ -12,6 +14,10 @@ impl Drive for Engine {
 
     fn poll(&mut self, now: Instant, unix: UnixTime, scratch: &mut [u8]) -> Output {
         Self::poll(self, now, unix, scratch)
+    }
+
+    fn admit(&mut self, now: Instant, acceptor: AcceptorId, remote: SocketAddr) -> Option<LinkId> {
+        Self::admit(self, now, acceptor, remote)
     }
 
     fn send_queue(&self, link: LinkId) -> Option<&SendQueue> {

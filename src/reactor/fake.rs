@@ -11,7 +11,7 @@ use super::net::{Net, Ready, UdpBatch};
 use super::sys::signals::Arrived;
 use super::sys::udp::{DATAGRAM_MAX, Received, SendReport};
 use crate::base::{Instant, Rng, SocketId, UnixTime};
-use crate::engine::io::LinkId;
+use crate::engine::io::{AcceptorId, LinkId};
 
 /// With `EDGES`, arrivals are told as epoll does: each once. Without, as mio does over poll(2):
 /// once, and again only after a `WouldBlock`.
@@ -30,6 +30,13 @@ pub(super) struct FakeNet<const EDGES: bool = true> {
     pub(super) connects: VecDeque<io::Error>,
     pub(super) streams: BTreeMap<LinkId, Stream>,
     pub(super) closed: Vec<LinkId>,
+    /// What the next binds come to; sockets when there is nothing.
+    pub(super) binds: VecDeque<io::Error>,
+    pub(super) unbound: Vec<SocketId>,
+    /// Who knocks, and what letting the next in comes to first.
+    pub(super) knocking: VecDeque<SocketAddr>,
+    pub(super) accept_errors: VecDeque<io::Error>,
+    pub(super) accepts: usize,
     /// Splits, delays and interrupts everything.
     pub(super) chaos: Option<Rng>,
 }
@@ -55,7 +62,14 @@ pub(super) struct Stream {
     opened: bool,
 }
 
+impl Stream {
+    fn fresh() -> Self {
+        Self { room: usize::MAX, read_armed: true, write_armed: true, ..Self::default() }
+    }
+}
+
 pub(super) struct FakeUdp {
+    id: SocketId,
     batch: Vec<(SocketAddr, Vec<u8>)>,
     outgoing: Vec<(SocketAddr, Vec<u8>)>,
     reply: Box<[u8]>,
@@ -75,6 +89,11 @@ impl<const EDGES: bool> FakeNet<EDGES> {
             connects: VecDeque::new(),
             streams: BTreeMap::new(),
             closed: Vec::new(),
+            binds: VecDeque::new(),
+            unbound: Vec::new(),
+            knocking: VecDeque::new(),
+            accept_errors: VecDeque::new(),
+            accepts: 0,
             chaos: None,
         }
     }
@@ -124,6 +143,8 @@ impl<const EDGES: bool> FakeNet<EDGES> {
 impl<const EDGES: bool> Net for FakeNet<EDGES> {
     type Udp = FakeUdp;
     type Tcp = LinkId;
+    type Acceptor = AcceptorId;
+    type Accepted = ();
 
     const SHORT_READ_MEANS_EMPTY: bool = EDGES;
     const WRITABLE_MEANS_OPEN: bool = EDGES;
@@ -151,9 +172,12 @@ impl<const EDGES: bool> Net for FakeNet<EDGES> {
         std::mem::take(&mut self.signals)
     }
 
-    fn udp_bind(&mut self, _: SocketId, addr: SocketAddr) -> io::Result<(FakeUdp, SocketAddr)> {
+    fn udp_bind(&mut self, id: SocketId, addr: SocketAddr) -> io::Result<(FakeUdp, SocketAddr)> {
+        if let Some(error) = self.binds.pop_front() {
+            return Err(error);
+        }
         let reply = vec![0; DATAGRAM_MAX].into_boxed_slice();
-        Ok((FakeUdp { batch: Vec::new(), outgoing: Vec::new(), reply }, addr))
+        Ok((FakeUdp { id, batch: Vec::new(), outgoing: Vec::new(), reply }, addr))
     }
 
     fn udp_recv(&mut self, udp: &mut FakeUdp) -> io::Result<UdpBatch> {
@@ -168,7 +192,7 @@ impl<const EDGES: bool> Net for FakeNet<EDGES> {
         Ok(UdpBatch { count, emptied: EDGES && count < FAKE_BATCH })
     }
 
-    fn udp_message<'a>(&self, udp: &'a mut FakeUdp, index: usize) -> (Received<'a>, &'a mut [u8]) {
+    fn udp_message<'a>(&'a mut self, udp: &'a mut FakeUdp, index: usize) -> (Received<'a>, &'a mut [u8]) {
         let (remote, data) = &udp.batch[index];
         let truncated = data.len() > DATAGRAM_MAX;
         (Received { data, remote: *remote, local: None, truncated }, &mut udp.reply)
@@ -201,12 +225,15 @@ impl<const EDGES: bool> Net for FakeNet<EDGES> {
         Ok(SendReport { sent, dropped: 0, waiting: udp.outgoing.len() })
     }
 
+    fn udp_close(&mut self, udp: FakeUdp) {
+        self.unbound.push(udp.id);
+    }
+
     fn tcp_connect(&mut self, link: LinkId, _: Option<IpAddr>, _: SocketAddr) -> io::Result<LinkId> {
         if let Some(error) = self.connects.pop_front() {
             return Err(error);
         }
-        let stream = Stream { room: usize::MAX, read_armed: true, write_armed: true, ..Stream::default() };
-        self.streams.entry(link).or_insert(stream);
+        self.streams.entry(link).or_insert_with(Stream::fresh);
         Ok(link)
     }
 
@@ -262,6 +289,26 @@ impl<const EDGES: bool> Net for FakeNet<EDGES> {
 
     fn tcp_close(&mut self, tcp: LinkId) {
         self.closed.push(tcp);
+    }
+
+    fn tcp_listen(&mut self, id: AcceptorId, addr: SocketAddr) -> io::Result<(AcceptorId, SocketAddr)> {
+        Ok((id, addr))
+    }
+
+    fn tcp_accept(&mut self, _: &mut AcceptorId) -> io::Result<((), SocketAddr)> {
+        self.accepts += 1;
+        if let Some(error) = self.accept_errors.pop_front() {
+            return Err(error);
+        }
+        self.knocking.pop_front().map(|from| ((), from)).ok_or_else(|| io::ErrorKind::WouldBlock.into())
+    }
+
+    fn tcp_adopt(&mut self, link: LinkId, (): ()) -> io::Result<LinkId> {
+        if let Some(error) = self.connects.pop_front() {
+            return Err(error);
+        }
+        self.streams.entry(link).or_insert_with(Stream::fresh);
+        Ok(link)
     }
 }
 

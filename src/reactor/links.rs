@@ -1,11 +1,14 @@
 //! The streams that are open or opening, under the names the engine gave them.
 
+use super::tls::Session;
 use crate::engine::io::LinkId;
+use crate::model::TlsWish;
 
 /// One stream and what is known of its readiness. A flag is cleared only when the system says
 /// that it would block.
 pub(super) struct Link<T> {
     pub(super) stream: T,
+    pub(super) filter: Filter,
     pub(super) open: bool,
     pub(super) readable: bool,
     pub(super) writable: bool,
@@ -19,10 +22,26 @@ pub(super) struct Link<T> {
     pub(super) writing: bool,
 }
 
+/// What stands between the stream and the engine.
+pub(super) enum Filter {
+    /// Nothing.
+    Clear,
+    /// TLS, as soon as the stream is open.
+    Wanted(Box<TlsWish>),
+    /// TLS.
+    Tls(Box<Session>),
+}
+
 impl<T> Link<T> {
-    pub(super) fn connecting(stream: T) -> Self {
+    /// It was accepted: it is open and there is room to send.
+    pub(super) fn accepted(stream: T) -> Self {
+        Self { open: true, writable: true, ..Self::connecting(stream, Filter::Clear) }
+    }
+
+    pub(super) fn connecting(stream: T, filter: Filter) -> Self {
         Self {
             stream,
+            filter,
             open: false,
             readable: false,
             writable: false,
@@ -95,14 +114,14 @@ mod tests {
     #[test]
     fn a_stale_name_reaches_nothing() {
         let mut links = Links::new();
-        assert!(matches!(links.insert(id(3, 1), Link::connecting('a')), Ok(None)));
+        assert!(matches!(links.insert(id(3, 1), Link::connecting('a', Filter::Clear)), Ok(None)));
         assert!(links.get_mut(id(3, 0)).is_none() && links.get_mut(id(2, 1)).is_none());
         assert!(links.remove(id(3, 2)).is_none());
-        let old = links.insert(id(3, 2), Link::connecting('b'));
+        let old = links.insert(id(3, 2), Link::connecting('b', Filter::Clear));
         assert!(matches!(old, Ok(Some(Link { stream: 'a', .. }))));
         assert_eq!(links.len(), 1);
         assert!(links.remove(id(3, 2)).is_some_and(|link| link.stream == 'b'));
         assert_eq!(links.len(), 0);
-        assert!(links.insert(id(LINKS_MAX as u64, 0), Link::connecting('c')).is_err());
+        assert!(links.insert(id(LINKS_MAX as u64, 0), Link::connecting('c', Filter::Clear)).is_err());
     }
 }

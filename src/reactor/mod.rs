@@ -12,10 +12,15 @@ pub mod handle;
 mod keep_nothing;
 mod links;
 pub mod net;
+#[cfg(not(feature = "tls"))]
+mod no_tls;
 pub mod resolve;
+mod sockets;
 pub mod start;
 pub mod sys;
 pub mod system;
+#[cfg(feature = "tls")]
+mod tls;
 mod turn;
 mod workers;
 
@@ -23,14 +28,19 @@ mod workers;
 mod fake;
 
 pub use clock::Clock;
-pub use config::{Listen, ReactorConfig};
+pub use config::{Listen, ReactorConfig, Roots};
 pub use handle::{Handle, Wake};
 pub use keep_nothing::KeepNothing;
 pub use start::{Listening, StartError, listen};
 pub use turn::{Exit, Gauges, Reactor, SAME_STOP, STOP_WITHIN};
 
+use std::net::SocketAddr;
+
 use crate::base::{Instant, SendQueue, UnixTime};
-use crate::engine::io::{Answer, CommandId, Event, Input, LinkId, Output};
+#[cfg(not(feature = "tls"))]
+use no_tls as tls;
+
+use crate::engine::io::{AcceptorId, Answer, CommandId, Event, Input, LinkId, Output};
 use crate::model::archive::{StoreOp, StoreResult};
 
 /// What the reactor drives: the engine, or a script in its place.
@@ -42,6 +52,9 @@ pub trait Drive {
     /// are in `scratch`.
     fn poll(&mut self, now: Instant, unix: UnixTime, scratch: &mut [u8]) -> Output;
 
+    /// A stream was accepted: its name, under which it is open. `None`: it is closed at once.
+    fn admit(&mut self, now: Instant, acceptor: AcceptorId, remote: SocketAddr) -> Option<LinkId>;
+
     /// What waits to be written to a link; `None` if the engine does not know the link.
     fn send_queue(&self, link: LinkId) -> Option<&SendQueue>;
 
@@ -49,7 +62,8 @@ pub trait Drive {
     /// comes again when more may be.
     fn write_allowance(&mut self, now: Instant, link: LinkId) -> usize;
 
-    /// The first `count` bytes of what waited were written to a link.
+    /// The first `count` bytes of what waited were written to a link. With TLS these and the
+    /// allowances are of plaintext, and a record or a few of it may be on the way to the system.
     fn wrote(&mut self, now: Instant, link: LinkId, count: usize);
 
     /// False: the link is not to be read for now.

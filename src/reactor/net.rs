@@ -9,7 +9,7 @@ use super::handle::Wake;
 use super::sys::signals::Arrived;
 use super::sys::udp::{Received, SendReport};
 use crate::base::{Instant, SocketId, UnixTime};
-use crate::engine::io::LinkId;
+use crate::engine::io::{AcceptorId, LinkId};
 
 /// What became ready.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +34,8 @@ pub enum Ready {
         /// It may have ended or failed; an operation will tell.
         ending: bool,
     },
+    /// A stream may be accepted.
+    Acceptor(AcceptorId),
 }
 
 /// What one receive brought.
@@ -52,6 +54,10 @@ pub trait Net {
     type Udp;
     /// A stream.
     type Tcp;
+    /// A socket that accepts streams.
+    type Acceptor;
+    /// A stream that was accepted and has no name yet. Dropped, it is closed.
+    type Accepted;
 
     /// A read that fills less than its buffer has taken all there was, and a new arrival is told
     /// anew (epoll(7)), so that the read that would only say `WouldBlock` is spared.
@@ -83,7 +89,7 @@ pub trait Net {
     }
 
     /// A datagram of the last batch, and the buffer for its reply, which [`Net::udp_commit`] sends.
-    fn udp_message<'a>(&self, udp: &'a mut Self::Udp, index: usize) -> (Received<'a>, &'a mut [u8]);
+    fn udp_message<'a>(&'a mut self, udp: &'a mut Self::Udp, index: usize) -> (Received<'a>, &'a mut [u8]);
 
     /// Takes the first `len` bytes of the reply buffer as a datagram; false if there is no room.
     fn udp_commit(&mut self, udp: &mut Self::Udp, to: SocketAddr, from: Option<IpAddr>, len: usize) -> bool;
@@ -96,6 +102,9 @@ pub trait Net {
 
     /// Sends what was taken. What still waits is to be flushed when the socket is writable.
     fn udp_flush(&mut self, udp: &mut Self::Udp) -> io::Result<SendReport>;
+
+    /// Closes; what it has taken and not sent is lost.
+    fn udp_close(&mut self, udp: Self::Udp);
 
     /// Begins to connect. Readiness will come under `link`.
     fn tcp_connect(&mut self, link: LinkId, from: Option<IpAddr>, to: SocketAddr) -> io::Result<Self::Tcp>;
@@ -111,4 +120,13 @@ pub trait Net {
 
     /// Closes.
     fn tcp_close(&mut self, tcp: Self::Tcp);
+
+    /// Opens a socket that accepts streams: it, and its address with the port that it really has.
+    fn tcp_listen(&mut self, id: AcceptorId, addr: SocketAddr) -> io::Result<(Self::Acceptor, SocketAddr)>;
+
+    /// Accepts one stream: it, and who it is from. `WouldBlock`: none waits.
+    fn tcp_accept(&mut self, acceptor: &mut Self::Acceptor) -> io::Result<(Self::Accepted, SocketAddr)>;
+
+    /// Names a stream that was accepted, which is open. Readiness will come under `link`.
+    fn tcp_adopt(&mut self, link: LinkId, accepted: Self::Accepted) -> io::Result<Self::Tcp>;
 }

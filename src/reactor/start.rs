@@ -5,13 +5,13 @@ use std::net::SocketAddr;
 use std::sync::mpsc::Receiver;
 
 use super::clock::Clock;
-use super::config::{Listen, ReactorConfig};
+use super::config::{Listen, ReactorConfig, Roots};
 use super::handle::{Handle, Wake};
 use super::net::Net;
 use super::sys::{errors, interface, limits};
 use super::system::SystemNet;
 use crate::base::SocketId;
-use crate::engine::io::Command;
+use crate::engine::io::{AcceptorId, Command};
 
 /// Why the reactor cannot start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,8 +42,11 @@ pub enum StartError {
 pub struct Listening<N: Net = SystemNet> {
     pub(super) net: N,
     pub(super) sockets: Vec<N::Udp>,
+    pub(super) acceptors: Vec<N::Acceptor>,
     pub(super) commands: Receiver<Command>,
+    pub(super) roots: Roots,
     bound: Vec<SocketAddr>,
+    accepting: Vec<SocketAddr>,
     handle: Handle,
 }
 
@@ -65,17 +68,17 @@ pub fn listen(config: &ReactorConfig, clock: Clock) -> Result<Listening, StartEr
         io::ErrorKind::AlreadyExists => StartError::SignalsTaken,
         kind => StartError::System(kind),
     })?;
-    Listening::on(net, &config.listen)
+    Listening::on(net, config)
 }
 
 impl<N: Net> Listening<N> {
     /// Opens the sockets on any network.
-    pub fn on(mut net: N, listen: &[Listen]) -> Result<Self, StartError> {
-        if listen.len() > LISTEN_MAX {
+    pub fn on(mut net: N, config: &ReactorConfig) -> Result<Self, StartError> {
+        if config.listen.len() > LISTEN_MAX || config.accept.len() > LISTEN_MAX {
             return Err(StartError::TooManyAddresses);
         }
         let (mut sockets, mut bound) = (Vec::new(), Vec::new());
-        for Listen { addr, explicit } in listen.iter().copied() {
+        for Listen { addr, explicit } in config.listen.iter().copied() {
             match net.udp_bind(SocketId(sockets.len() as u16), addr) {
                 Ok((socket, at)) => {
                     sockets.push(socket);
@@ -90,13 +93,26 @@ impl<N: Net> Listening<N> {
         if sockets.is_empty() {
             return Err(StartError::NoAddress);
         }
+        let (mut acceptors, mut accepting) = (Vec::new(), Vec::new());
+        for (index, addr) in config.accept.iter().enumerate() {
+            let (acceptor, at) =
+                net.tcp_listen(AcceptorId(index as u16), *addr).map_err(|error| bind_error(*addr, &error))?;
+            acceptors.push(acceptor);
+            accepting.push(at);
+        }
         let (handle, commands) = Handle::new(net.wake());
-        Ok(Self { net, sockets, commands, bound, handle })
+        let roots = config.roots.clone();
+        Ok(Self { net, sockets, acceptors, commands, roots, bound, accepting, handle })
     }
 
     /// The addresses that were really bound, in the order of their [`SocketId`]s.
     pub fn bound(&self) -> &[SocketAddr] {
         &self.bound
+    }
+
+    /// The addresses where streams are really accepted, in the order of their [`AcceptorId`]s.
+    pub fn accepting(&self) -> &[SocketAddr] {
+        &self.accepting
     }
 
     /// Reaches the reactor once it runs.
@@ -119,7 +135,8 @@ fn bind_error(addr: SocketAddr, error: &io::Error) -> StartError {
     }
 }
 
-/// The most addresses to listen on: each has its node id and its routing table.
+/// The most addresses to listen on for datagrams, each of which has its node id and its routing
+/// table; and as many for streams.
 pub const LISTEN_MAX: usize = 64;
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mio::event::Event;
-use mio::net::{TcpStream, UdpSocket};
+use mio::net::{TcpListener, TcpStream, UdpSocket};
 use mio::{Events, Interest, Poll, Token as MioToken, Waker};
 
 use super::clock::Clock;
@@ -17,7 +17,7 @@ use super::sys::signals::{Arrived, Signals};
 use super::sys::tcp;
 use super::sys::udp::{self, DATAGRAM_MAX, Received, RecvBatch, SendBatch, SendReport, UdpOptions};
 use crate::base::{Instant, SocketId, Token, UnixTime};
-use crate::engine::io::LinkId;
+use crate::engine::io::{AcceptorId, LinkId};
 
 /// mio's poll and what it watches besides sockets.
 pub struct SystemNet {
@@ -29,16 +29,18 @@ pub struct SystemNet {
     signalled: bool,
     udp_batch: usize,
     interface: Option<Box<str>>,
+    /// What the last receive brought; one for all sockets, since each batch is handed in at once.
+    recv: RecvBatch,
+    /// Takes a reply that finds its batch full.
+    spare: Box<[u8]>,
 }
 
-/// A UDP socket and its batches.
+/// A UDP socket and what waits to leave.
 pub struct Udp {
     socket: UdpSocket,
     id: SocketId,
-    recv: RecvBatch,
+    /// Its buffers are memory only as far as they were used.
     send: SendBatch,
-    /// Takes a reply that finds the batch full.
-    spare: Box<[u8]>,
     /// Writability is watched only while something waits: UDP reports it after every datagram.
     blocked: bool,
 }
@@ -60,14 +62,26 @@ impl SystemNet {
             poll.registry().register(signals.source(), SIGNALS, Interest::READABLE)?;
         }
         let events = Events::with_capacity(EVENTS_PER_POLL);
-        let (udp_batch, interface) = (config.udp_batch, config.interface.as_deref().map(Box::from));
-        Ok(Self { poll, events, clock, wake, signals, signalled: false, udp_batch, interface })
+        Ok(Self {
+            poll,
+            events,
+            clock,
+            wake,
+            signals,
+            signalled: false,
+            udp_batch: config.udp_batch,
+            interface: config.interface.as_deref().map(Box::from),
+            recv: RecvBatch::new(config.udp_batch),
+            spare: vec![0; DATAGRAM_MAX].into_boxed_slice(),
+        })
     }
 }
 
 impl Net for SystemNet {
     type Udp = Udp;
     type Tcp = TcpStream;
+    type Acceptor = TcpListener;
+    type Accepted = TcpStream;
 
     const SHORT_READ_MEANS_EMPTY: bool = EPOLL;
     const WRITABLE_MEANS_OPEN: bool = EPOLL;
@@ -103,22 +117,20 @@ impl Net for SystemNet {
         let mut socket = udp::bind_on(self.interface.as_deref(), addr, options)?;
         let bound = socket.local_addr()?;
         self.poll.registry().register(&mut socket, udp_token(id), Interest::READABLE)?;
-        let (recv, send) = (RecvBatch::new(self.udp_batch), SendBatch::new(self.udp_batch));
-        let spare = vec![0; DATAGRAM_MAX].into_boxed_slice();
-        Ok((Udp { socket, id, recv, send, spare, blocked: false }, bound))
+        Ok((Udp { socket, id, send: SendBatch::new(self.udp_batch), blocked: false }, bound))
     }
 
     fn udp_recv(&mut self, udp: &mut Udp) -> io::Result<UdpBatch> {
-        let count = udp.recv.recv(&udp.socket)?;
-        Ok(UdpBatch { count, emptied: EPOLL && count > 0 && count < udp.recv.capacity() })
+        let count = self.recv.recv(&udp.socket)?;
+        Ok(UdpBatch { count, emptied: EPOLL && count > 0 && count < self.recv.capacity() })
     }
 
     fn udp_lost(&self, udp: &Udp) -> u64 {
         udp::lost(&udp.socket)
     }
 
-    fn udp_message<'a>(&self, udp: &'a mut Udp, index: usize) -> (Received<'a>, &'a mut [u8]) {
-        (udp.recv.message(index), udp.send.buffer().unwrap_or(&mut udp.spare))
+    fn udp_message<'a>(&'a mut self, udp: &'a mut Udp, index: usize) -> (Received<'a>, &'a mut [u8]) {
+        (self.recv.message(index), udp.send.buffer().unwrap_or(&mut self.spare))
     }
 
     fn udp_commit(&mut self, udp: &mut Udp, to: SocketAddr, from: Option<IpAddr>, len: usize) -> bool {
@@ -144,6 +156,11 @@ impl Net for SystemNet {
             udp.blocked = blocked;
         }
         Ok(report)
+    }
+
+    fn udp_close(&mut self, mut udp: Udp) {
+        // Closing it takes it from the poll as well, but for poll(2), which must be told.
+        let _ = self.poll.registry().deregister(&mut udp.socket);
     }
 
     fn tcp_connect(&mut self, link: LinkId, from: Option<IpAddr>, to: SocketAddr) -> io::Result<TcpStream> {
@@ -177,6 +194,24 @@ impl Net for SystemNet {
     fn tcp_close(&mut self, tcp: TcpStream) {
         drop(tcp);
     }
+
+    fn tcp_listen(&mut self, id: AcceptorId, addr: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
+        let mut listener = tcp::listen_on(self.interface.as_deref(), addr)?;
+        let bound = listener.local_addr()?;
+        let token = MioToken(FIRST_ACCEPTOR.0 - usize::from(id.0));
+        self.poll.registry().register(&mut listener, token, Interest::READABLE)?;
+        Ok((listener, bound))
+    }
+
+    fn tcp_accept(&mut self, acceptor: &mut TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
+        acceptor.accept()
+    }
+
+    fn tcp_adopt(&mut self, link: LinkId, mut accepted: TcpStream) -> io::Result<TcpStream> {
+        accepted.set_nodelay(true)?;
+        self.poll.registry().register(&mut accepted, MioToken(link.0.pack() as usize), BOTH)?;
+        Ok(accepted)
+    }
 }
 
 fn ready_of(event: &Event) -> Option<Ready> {
@@ -185,6 +220,11 @@ fn ready_of(event: &Event) -> Option<Ready> {
         return None;
     }
     let (readable, writable) = (event.is_readable(), event.is_writable());
+    if let Some(index) = FIRST_ACCEPTOR.0.checked_sub(token.0)
+        && let Ok(index) = u16::try_from(index)
+    {
+        return Some(Ready::Acceptor(AcceptorId(index)));
+    }
     if let Some(index) = FIRST_UDP.0.checked_sub(token.0)
         && let Ok(index) = u16::try_from(index)
     {
@@ -211,6 +251,7 @@ const EVENTS_PER_POLL: usize = 1024;
 const WAKE: MioToken = MioToken(usize::MAX - 1);
 const SIGNALS: MioToken = MioToken(usize::MAX - 2);
 const FIRST_UDP: MioToken = MioToken(usize::MAX - 3);
+const FIRST_ACCEPTOR: MioToken = MioToken(FIRST_UDP.0 - (1 << 16));
 
 // A link's index and generation, 32 bits each, must fit a poll token.
 const _: () = assert!(usize::BITS >= 64, "built for 64-bit systems");

@@ -1,6 +1,10 @@
 //! The loop. One turn: poll, read the clock once, note readiness, receive within budgets, take
-//! commands and the archive's answers, drain the engine, write, flush, close, publish, sleep.
+//! commands and the archive's answers, drain the engine, write, accept, flush, close, publish,
+//! sleep.
 
+mod accepts;
+mod datagrams;
+mod secure;
 mod streams;
 
 use std::collections::VecDeque;
@@ -9,17 +13,20 @@ use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::Duration;
 
 use super::handle::Wake;
-use super::links::{Link, Links};
+use super::links::{Filter, Link, Links};
 use super::net::{Net, Ready};
+use super::sockets::{Socket, Sockets};
 use super::start::Listening;
 use super::sys::errors;
 use super::sys::udp::DATAGRAM_MAX;
 use super::system::SystemNet;
+use super::tls::{Session, Tls};
 use super::workers::Workers;
 use super::{Archive, Drive, Observer};
 use crate::base::{Instant, Path, SocketId, UnixTime};
 use crate::engine::io::{Command, Input, LinkId, Output, Reason};
 use crate::model::archive::StoreOp;
+use accepts::Acceptors;
 
 /// An engine, the archive it fills and the sockets it talks through.
 pub struct Reactor<E, A, O = (), N: Net = SystemNet> {
@@ -29,8 +36,10 @@ pub struct Reactor<E, A, O = (), N: Net = SystemNet> {
     net: N,
     now: Instant,
     unix: UnixTime,
-    sockets: Vec<Socket<N::Udp>>,
+    sockets: Sockets<N::Udp>,
+    acceptors: Acceptors<N::Acceptor>,
     links: Links<N::Tcp>,
+    tls: Tls,
     /// Links that may have something to be read, or that are open by now.
     reading: Vec<LinkId>,
     /// Links that have something to be written.
@@ -52,6 +61,8 @@ pub struct Reactor<E, A, O = (), N: Net = SystemNet> {
     /// When the first signal to stop came.
     signalled_at: Option<Instant>,
     published: Instant,
+    /// Datagrams lost by sockets that are closed.
+    lost_before: u64,
     gauges: Gauges,
     buffer: Box<[u8]>,
     scratch: Box<[u8]>,
@@ -88,29 +99,26 @@ pub struct Gauges {
     pub datagrams_refused: u64,
     /// Datagrams for which there was no room.
     pub datagrams_no_room: u64,
+    /// Datagrams that the engine named a socket for that is not there.
+    pub datagrams_no_socket: u64,
     /// Bytes read from streams.
     pub stream_bytes_in: u64,
     /// Bytes written to streams.
     pub stream_bytes_out: u64,
     /// Streams begun.
     pub connects: u64,
+    /// Streams accepted, and wanted by the engine.
+    pub accepted: u64,
+    /// Streams accepted and closed at once, because the engine did not want them.
+    pub turned_away: u64,
     /// Streams that this machine had no descriptor, port or memory for.
     pub no_resources: u64,
+    /// UDP sockets open now.
+    pub sockets: usize,
     /// Streams open or opening now.
     pub links: usize,
     /// Operations that wait for room in the archive's queue now.
     pub stuck_ops: usize,
-}
-
-struct Socket<U> {
-    udp: U,
-    readable: bool,
-    /// The system takes nothing more until it says so.
-    blocked: bool,
-    /// There is something to flush.
-    dirty: bool,
-    /// The last receive failed, and that was said.
-    failing: bool,
 }
 
 /// How far the engine was drained.
@@ -123,11 +131,9 @@ enum Drained {
 impl<E: Drive, A: Archive, O: Observer<E>, N: Net> Reactor<E, A, O, N> {
     /// Joins open sockets with an engine, an archive and who looks on.
     pub fn new(listening: Listening<N>, engine: E, archive: A, observer: O) -> Self {
-        let Listening { mut net, sockets, commands, .. } = listening;
+        let Listening { mut net, sockets, acceptors, commands, roots, .. } = listening;
         let (now, unix) = net.now();
         let wake = net.wake();
-        // Datagrams may have arrived since the sockets were opened.
-        let socket = |udp| Socket { udp, readable: true, blocked: false, dirty: false, failing: false };
         Self {
             engine,
             archive,
@@ -135,8 +141,10 @@ impl<E: Drive, A: Archive, O: Observer<E>, N: Net> Reactor<E, A, O, N> {
             net,
             now,
             unix,
-            sockets: sockets.into_iter().map(socket).collect(),
+            sockets: Sockets::new(sockets),
+            acceptors: Acceptors::new(acceptors),
             links: Links::new(),
+            tls: Tls::new(roots),
             reading: Vec::new(),
             writing: Vec::new(),
             spare: Vec::new(),
@@ -151,6 +159,7 @@ impl<E: Drive, A: Archive, O: Observer<E>, N: Net> Reactor<E, A, O, N> {
             stop_at: None,
             signalled_at: None,
             published: now,
+            lost_before: 0,
             gauges: Gauges::default(),
             buffer: vec![0; READ_BUDGET].into_boxed_slice(),
             scratch: vec![0; DATAGRAM_MAX].into_boxed_slice(),
@@ -178,7 +187,8 @@ impl<E: Drive, A: Archive, O: Observer<E>, N: Net> Reactor<E, A, O, N> {
 
     /// What was counted.
     pub fn gauges(&self) -> Gauges {
-        Gauges { links: self.links.len(), stuck_ops: self.stuck.len(), ..self.gauges }
+        let (sockets, links, stuck_ops) = (self.sockets.len(), self.links.len(), self.stuck.len());
+        Gauges { sockets, links, stuck_ops, ..self.gauges }
     }
 
     /// What is left of the reactor once it has ended.
@@ -205,6 +215,7 @@ impl<E: Drive, A: Archive, O: Observer<E>, N: Net> Reactor<E, A, O, N> {
         self.take_stored();
         self.take_worked();
         let stopped = self.settle();
+        self.accept_streams();
         self.flush_sockets();
         self.close_links();
         self.publish();
@@ -232,6 +243,9 @@ impl<E: Drive, A: Archive, O: Observer<E>, N: Net> Reactor<E, A, O, N> {
         if self.sockets.iter().any(|socket| socket.readable) {
             until = until.min(self.now + RETRY_AFTER);
         }
+        if let Some(at) = self.acceptors.resumes_at() {
+            until = until.min(at);
+        }
         let (engine, this_turn) = (&mut self.engine, self.now);
         if self.reading.iter().any(|link| engine.wants_read(*link)) {
             if engine.read_allowance(this_turn, 1) > 0 {
@@ -255,10 +269,11 @@ impl<E: Drive, A: Archive, O: Observer<E>, N: Net> Reactor<E, A, O, N> {
         for ready in self.ready.drain(..) {
             match ready {
                 Ready::Udp { socket, readable, writable } => {
-                    let Some(socket) = self.sockets.get_mut(usize::from(socket.0)) else { continue };
+                    let Some(socket) = self.sockets.get_mut(socket) else { continue };
                     socket.readable |= readable;
                     socket.blocked &= !writable;
                 }
+                Ready::Acceptor(id) => self.acceptors.note(id),
                 Ready::Tcp { link: id, readable, writable, ending } => {
                     let Some(link) = self.links.get_mut(id) else { continue };
                     link.readable |= readable || ending;
@@ -300,59 +315,6 @@ impl<E: Drive, A: Archive, O: Observer<E>, N: Net> Reactor<E, A, O, N> {
 
     fn input(&mut self, input: Input<'_>) {
         self.engine.handle(self.now, self.unix, input, &mut []);
-    }
-
-    fn receive_datagrams(&mut self) {
-        for index in 0..self.sockets.len() {
-            self.busy |= (0..BATCHES_PER_TURN).all(|_| self.receive_batch(index));
-        }
-    }
-
-    /// One batch of one socket; true if there may be another.
-    fn receive_batch(&mut self, index: usize) -> bool {
-        let socket = &mut self.sockets[index];
-        if !socket.readable {
-            return false;
-        }
-        let batch = match self.net.udp_recv(&mut socket.udp) {
-            Ok(batch) => batch,
-            Err(error) => {
-                // What waits is told of only once: after a lack of memory it is asked for again.
-                let blocked = error.kind() == io::ErrorKind::WouldBlock;
-                socket.readable = !blocked && !errors::is_broken_descriptor(&error);
-                if !blocked && !std::mem::replace(&mut socket.failing, true) {
-                    log::warn!("receiving failed: {error}");
-                }
-                return false;
-            }
-        };
-        (socket.readable, socket.failing) = (!batch.emptied, false);
-        for message in 0..batch.count {
-            let (received, reply) = self.net.udp_message(&mut socket.udp, message);
-            if received.truncated {
-                self.gauges.datagrams_too_long += 1;
-                continue;
-            }
-            self.gauges.datagrams_in += 1;
-            self.gauges.datagram_bytes += received.data.len() as u64;
-            let (remote, local) = (received.remote, received.local);
-            let path = Path { socket: SocketId(index as u16), local, remote };
-            let input = Input::Datagram(path, received.data);
-            let len = self.engine.handle(self.now, self.unix, input, reply);
-            if len == 0 {
-                continue;
-            }
-            self.gauges.datagram_bytes += len as u64;
-            if !self.net.udp_commit(&mut socket.udp, remote, local, len) {
-                self.gauges.datagrams_no_room += 1;
-            }
-            socket.dirty = true;
-            // Room for the next reply must be there before the engine writes it.
-            if self.net.udp_is_full(&socket.udp) && !socket.blocked {
-                flush(&mut self.net, socket, &mut self.gauges);
-            }
-        }
-        socket.readable
     }
 
     fn take_commands(&mut self) {
@@ -413,7 +375,10 @@ impl<E: Drive, A: Archive, O: Observer<E>, N: Net> Reactor<E, A, O, N> {
             }
             match self.engine.poll(self.now, self.unix, &mut self.scratch) {
                 Output::Datagram(path, len) => self.send_datagram(path, len),
-                Output::Connect { link, from, to } => self.connect(link, from, to),
+                Output::Bind(id, addr) => self.bind(id, addr),
+                Output::Unbind(id) => self.unbind(id),
+                Output::Accept(on) => self.acceptors.set(on),
+                Output::Connect { link, from, to, tls } => self.connect(link, (from, to), tls),
                 Output::Write(link) => self.want_write(link),
                 Output::Close(link) => self.close(link),
                 Output::Store(op) => self.submit(op),
@@ -430,35 +395,11 @@ impl<E: Drive, A: Archive, O: Observer<E>, N: Net> Reactor<E, A, O, N> {
         Drained::More
     }
 
-    fn send_datagram(&mut self, path: Path, len: usize) {
-        let Some(socket) = self.sockets.get_mut(usize::from(path.socket.0)) else {
-            self.gauges.datagrams_no_room += 1;
-            return;
-        };
-        let data = &self.scratch[..len.min(DATAGRAM_MAX)];
-        self.gauges.datagram_bytes += data.len() as u64;
-        if self.net.udp_is_full(&socket.udp) && !socket.blocked {
-            flush(&mut self.net, socket, &mut self.gauges);
-        }
-        if !self.net.udp_push(&mut socket.udp, path.remote, path.local, data) {
-            self.gauges.datagrams_no_room += 1;
-        }
-        socket.dirty = true;
-    }
-
     fn submit(&mut self, op: StoreOp) {
         if !self.stuck.is_empty() {
             self.stuck.push_back(op);
         } else if let Err(op) = self.archive.submit(op) {
             self.stuck.push_back(op);
-        }
-    }
-
-    fn flush_sockets(&mut self) {
-        for socket in &mut self.sockets {
-            if socket.dirty && !socket.blocked {
-                flush(&mut self.net, socket, &mut self.gauges);
-            }
         }
     }
 
@@ -474,24 +415,10 @@ impl<E: Drive, A: Archive, O: Observer<E>, N: Net> Reactor<E, A, O, N> {
         }
         self.published = self.now;
         let net = &self.net;
-        self.gauges.datagrams_lost = self.sockets.iter().map(|socket| net.udp_lost(&socket.udp)).sum();
+        let lost: u64 = self.sockets.iter().map(|socket| net.udp_lost(&socket.udp)).sum();
+        self.gauges.datagrams_lost = self.lost_before + lost;
         let gauges = self.gauges();
         self.observer.on_gauges(&mut self.engine, &gauges);
-    }
-}
-
-fn flush<N: Net>(net: &mut N, socket: &mut Socket<N::Udp>, gauges: &mut Gauges) {
-    match net.udp_flush(&mut socket.udp) {
-        Ok(report) => {
-            gauges.datagrams_out += report.sent as u64;
-            gauges.datagrams_refused += report.dropped as u64;
-            socket.blocked = report.waiting > 0;
-            socket.dirty = socket.blocked;
-        }
-        Err(error) => {
-            log::warn!("sending failed: {error}");
-            socket.dirty = false;
-        }
     }
 }
 
@@ -510,8 +437,6 @@ const RETRY_AFTER: Duration = Duration::from_millis(5);
 /// The most that one link is read in one turn, and the read buffer: four pieces of metadata
 /// (BEP 9, 16 KiB each), so that most torrents come with one call.
 const READ_BUDGET: usize = 64 << 10;
-/// 16 batches of 64 datagrams: about 5 ms of work, after which the streams have their turn.
-const BATCHES_PER_TURN: usize = 16;
 const COMMANDS_PER_TURN: usize = 64;
 const STORED_PER_TURN: usize = 256;
 const WORKED_PER_TURN: usize = 64;

@@ -42,6 +42,8 @@ pub(super) enum What {
         to: SocketAddr,
     },
     Opened(End),
+    /// A made-up handshake is done.
+    Secured(End),
     Bytes {
         end: End,
         data: Vec<u8>,
@@ -72,9 +74,11 @@ impl What {
     pub(super) fn host(&self) -> Option<HostId> {
         match self {
             Self::Wake(host) | Self::Commit { host, .. } | Self::Worked { host, .. } => Some(*host),
-            Self::Opened(end) | Self::Bytes { end, .. } | Self::Eof(end) | Self::Failed { end, .. } => {
-                Some(end.host)
-            }
+            Self::Opened(end)
+            | Self::Secured(end)
+            | Self::Bytes { end, .. }
+            | Self::Eof(end)
+            | Self::Failed { end, .. } => Some(end.host),
             Self::Connect { .. } | Self::Crowd | Self::Datagram { .. } => None,
         }
     }
@@ -86,6 +90,7 @@ impl What {
             Self::Datagram { from, to, data } => format!("{from} -> {to}: {}", describe_datagram(data)),
             Self::Connect { seen, to, .. } => format!("{seen} connects to {to}"),
             Self::Opened(end) => format!("stream {} is open", end.number),
+            Self::Secured(end) => format!("stream {} is secured", end.number),
             Self::Bytes { end, data } => format!("stream {}: {} bytes", end.number, data.len()),
             Self::Eof(end) => format!("stream {}: the other end closed", end.number),
             Self::Failed { end, reason } => format!("stream {}: {reason:?}", end.number),
@@ -157,6 +162,7 @@ impl Digest {
             What::Commit { .. } => self.line.push(6),
             What::Crowd => self.line.push(7),
             What::Worked { .. } => self.line.push(8),
+            What::Secured(_) => self.line.push(9),
         }
         self.so_far = sha1(&self.line);
     }

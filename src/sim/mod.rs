@@ -13,6 +13,7 @@ mod oracle;
 mod pests;
 mod pipe;
 mod scenario;
+mod sockets;
 mod store;
 mod trial;
 mod world;

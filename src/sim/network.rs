@@ -3,30 +3,37 @@
 
 use std::io::IoSlice;
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use super::event::HostId;
 use super::event::{End, What};
 use super::oracle::Rule;
+use super::sockets::DHT;
 use super::world::{BoxId, DATAGRAM_MAX, Packet, Stream, World};
 use crate::base::{Instant, Path, SocketId};
-use crate::engine::io::{Input, LinkId, Reason};
+use crate::engine::io::{AcceptorId, Input, LinkId, Reason};
+use crate::model::{TlsFacts, TlsVersion};
 
 impl World {
     /// A datagram leaves a host.
-    pub(super) fn send(&mut self, host: HostId, to: SocketAddr, data: &[u8], direct: bool) {
+    pub(super) fn send(&mut self, host: HostId, path: Path, data: &[u8], direct: bool) {
+        let (socket, to) = (path.socket, path.remote);
+        let Some(inside) = self.address_of(host, socket) else {
+            return self.note(host, || format!("sends to {to} by a socket that is not there"));
+        };
         self.tap(host, to, None, false, data.len());
         self.note(host, || format!("sends to {to}: {}", super::event::describe_datagram(data)));
-        if let Some(oracle) = &mut self.oracle {
+        if let Some(oracle) = self.oracle.as_mut().filter(|_| socket == DHT) {
             let local = self.hosts[host.0].clock.local(self.now);
             oracle.sent(host, (self.now, local), to, data, direct);
         }
-        let Some(from) = self.seen_from(host, to) else { return };
+        let Some(from) = self.seen_from(host, inside, to) else { return };
         self.travel(Some(host), from, to, data.to_vec());
     }
 
     /// A datagram is on its way, seen as coming `from`.
     pub(super) fn travel(&mut self, host: Option<HostId>, from: SocketAddr, to: SocketAddr, data: Vec<u8>) {
-        let target = self.owner(to);
+        let target = self.socket_at(to).map(|(host, _)| host);
         if let (Some(host), Some(target)) = (host, target)
             && self.parted(host, target).is_some()
         {
@@ -54,14 +61,14 @@ impl World {
 
     /// A datagram reaches the address that it is for.
     pub(super) fn arrive(&mut self, from: SocketAddr, to: SocketAddr, data: Vec<u8>) {
-        let host = match self.box_at(to.ip()) {
+        let found = match self.box_at(to.ip()) {
             Some(id) => {
                 let inside = self.boxes[id.0].inbound(self.now, to.port(), from);
                 inside.and_then(|inside| self.behind(id, inside))
             }
-            None => self.by_addr.get(&to).copied(),
+            None => self.socket_at(to),
         };
-        let Some(host) = host.filter(|host| !self.hosts[host.0].down) else { return };
+        let Some((host, socket)) = found.filter(|(host, _)| !self.hosts[host.0].down) else { return };
         let here = &mut self.hosts[host.0];
         if let Some(until) = here.clock.asleep(self.now) {
             here.backlog += 1;
@@ -71,18 +78,18 @@ impl World {
             return;
         }
         here.backlog = 0;
-        self.deliver(host, from, &data);
+        self.deliver(host, socket, from, &data);
     }
 
-    fn deliver(&mut self, host: HostId, from: SocketAddr, data: &[u8]) {
+    fn deliver(&mut self, host: HostId, socket: SocketId, from: SocketAddr, data: &[u8]) {
         self.tap(host, from, None, true, data.len());
         self.note(host, || format!("receives from {from}: {}", super::event::describe_datagram(data)));
         let mut reply = [0; DATAGRAM_MAX];
-        let path = Path { socket: SocketId(0), local: None, remote: from };
+        let path = Path { socket, local: None, remote: from };
         let here = &mut self.hosts[host.0];
         here.clock.wake(self.now);
         let (now, unix) = (here.clock.local(self.now), here.clock.unix(self.now));
-        let before = self.oracle.as_mut().map(|oracle| {
+        let before = self.oracle.as_mut().filter(|_| socket == DHT).map(|oracle| {
             // A deadline that is due by now comes first, so that only the datagram itself is judged.
             oracle.receiving(host, (self.now, now), from, data, &here.engine)
         });
@@ -91,16 +98,16 @@ impl World {
             oracle.received(host, (self.now, now), (from, data), before, &reply[..len], &here.engine);
         }
         if len > 0 {
-            self.send(host, from, &reply[..len], true);
+            self.send(host, path, &reply[..len], true);
         }
         self.drain(host);
     }
 
     /// A host wants a stream.
-    pub(super) fn connect(&mut self, host: HostId, link: LinkId, to: SocketAddr) {
+    pub(super) fn connect(&mut self, host: HostId, link: LinkId, to: SocketAddr, tls: bool) {
         self.streams_made += 1;
         let number = self.streams_made;
-        let stream = Stream { number, remote: to, peer: None, clear_at: self.now };
+        let stream = Stream { number, remote: to, peer: None, clear_at: self.now, secured: !tls };
         self.streams.insert((host, link), stream);
         self.tap_stream(host, link, false, 0);
         self.note(host, || format!("opens stream {number} to {to}"));
@@ -110,7 +117,8 @@ impl World {
         }
         let from = End { host, link, number };
         let at = self.now + self.link.passage(&mut self.rng);
-        let Some(seen) = self.seen_from(host, to) else { return };
+        let inside = self.hosts[host.0].addr;
+        let Some(seen) = self.seen_from(host, inside, to) else { return };
         if self.owner(to).is_some() || self.box_at(to.ip()).is_some() {
             self.push(at, What::Connect { from, seen, to });
         } else if self.crowd.as_mut().is_none_or(|crowd| crowd.refuses(to)) {
@@ -124,7 +132,8 @@ impl World {
         let host = match self.box_at(to.ip()) {
             Some(id) => {
                 let inside = self.boxes[id.0].inbound_stream(self.now, to.port(), seen);
-                inside.and_then(|inside| self.behind(id, inside))
+                let found = inside.and_then(|inside| self.behind(id, inside));
+                found.filter(|(_, socket)| *socket == DHT).map(|(host, _)| host)
             }
             None => self.by_addr.get(&to).copied(),
         };
@@ -136,13 +145,22 @@ impl World {
         if self.parted(from.host, host).is_some() {
             return;
         }
+        if !self.hosts[host.0].accepting && !self.hosts[host.0].down {
+            return self.push(self.now + KNOCKS_AGAIN, What::Connect { from, seen, to });
+        }
         let at = self.now + self.link.passage(&mut self.rng);
         let local = self.local(host);
         let down = self.hosts[host.0].down;
-        let Some(accepted) = (!down).then(|| self.hosts[host.0].engine.admit(local, seen)).flatten() else {
+        let engine = &mut self.hosts[host.0].engine;
+        let Some(accepted) = (!down).then(|| engine.admit(local, AcceptorId(0), seen)).flatten() else {
             return self.push(at, What::Failed { end: from, reason: Reason::Refused });
         };
-        let here = Stream { remote: seen, peer: Some((from.host, from.link)), clear_at: at, ..stream };
+        let secured_at = match stream.secured {
+            true => at,
+            false => at + self.link.passage(&mut self.rng) + self.link.passage(&mut self.rng),
+        };
+        let peer = Some((from.host, from.link));
+        let here = Stream { remote: seen, peer, clear_at: secured_at, secured: true, ..stream };
         self.streams.insert((host, accepted), here);
         if let Some(oracle) = &mut self.oracle {
             oracle.accepted(host, (self.now, local), accepted, stream.number, seen);
@@ -151,6 +169,9 @@ impl World {
             (there.peer, there.clear_at) = (Some((host, accepted)), at);
         }
         self.push(at, What::Opened(from));
+        if !stream.secured {
+            self.push(secured_at, What::Secured(from));
+        }
         self.drain(host);
     }
 
@@ -164,6 +185,27 @@ impl World {
             oracle.opened(end.host, (self.now, local), end.link);
         }
         self.input(end.host, Input::Opened(end.link));
+    }
+
+    /// A handshake that never was is done.
+    pub(super) fn on_secured(&mut self, end: End) {
+        if self.live(end).is_none() {
+            return;
+        }
+        if let Some(stream) = self.streams.get_mut(&(end.host, end.link)) {
+            stream.secured = true;
+        }
+        let facts = TlsFacts {
+            version: TlsVersion::V13,
+            cipher: "TLS_AES_128_GCM_SHA256",
+            group: None,
+            alpn: None,
+            resumed: false,
+            retried: false,
+            certificate: None,
+        };
+        self.input(end.host, Input::Secured(end.link, Box::new(facts)));
+        self.write(end.host, end.link);
     }
 
     pub(super) fn on_bytes(&mut self, end: End, data: &[u8]) {
@@ -196,6 +238,9 @@ impl World {
 
     /// Takes what waits on a link and sends it in pieces, in order.
     pub(super) fn write(&mut self, host: HostId, link: LinkId) {
+        if self.streams.get(&(host, link)).is_some_and(|stream| !stream.secured) {
+            return;
+        }
         let local = self.local(host);
         let engine = &mut self.hosts[host.0].engine;
         let allowed = engine.write_allowance(local, link);
@@ -276,12 +321,11 @@ impl World {
         self.streams.get(&(end.host, end.link)).copied().filter(|stream| stream.number == end.number)
     }
 
-    /// Where packets from a host to `to` seem to come from. `None`: its box has no room.
-    fn seen_from(&mut self, host: HostId, to: SocketAddr) -> Option<SocketAddr> {
-        let (addr, behind) = (self.hosts[host.0].addr, self.hosts[host.0].behind);
-        match behind {
-            None => Some(addr),
-            Some(id) => self.boxes[id.0].outbound(self.now, addr, to),
+    /// Where packets from a host's address to `to` seem to come from. `None`: its box has no room.
+    fn seen_from(&mut self, host: HostId, inside: SocketAddr, to: SocketAddr) -> Option<SocketAddr> {
+        match self.hosts[host.0].behind {
+            None => Some(inside),
+            Some(id) => self.boxes[id.0].outbound(self.now, inside, to),
         }
     }
 
@@ -294,9 +338,10 @@ impl World {
         self.boxes.iter().position(|it| it.outside() == ip).map(BoxId)
     }
 
-    fn behind(&self, id: BoxId, inside: SocketAddr) -> Option<HostId> {
-        let here = |host: &super::world::Host| host.behind == Some(id) && host.addr == inside;
-        self.hosts.iter().position(here).map(HostId)
+    /// The socket at a private address.
+    fn behind(&self, id: BoxId, inside: SocketAddr) -> Option<(HostId, SocketId)> {
+        let mut hosts = self.hosts.iter().enumerate().filter(|(_, host)| host.behind == Some(id));
+        hosts.find_map(|(index, host)| host.socket_at(inside).map(|socket| (HostId(index), socket)))
     }
 
     /// Until when nothing passes between two hosts.
@@ -321,3 +366,5 @@ impl World {
 const STRANGERS: u8 = 66;
 /// What a socket's buffer holds while nobody reads it.
 const BACKLOG_MAX: u32 = 200;
+/// Who is not let in waits; a host that accepts again finds them there.
+const KNOCKS_AGAIN: Duration = Duration::from_millis(50);

@@ -75,6 +75,8 @@ pub struct World {
     pub(super) link: Link,
     pub(super) hosts: Vec<Host>,
     pub(super) by_addr: BTreeMap<SocketAddr, HostId>,
+    /// Sockets that hosts with public addresses have opened besides.
+    pub(super) bound: BTreeMap<SocketAddr, (HostId, SocketId)>,
     pub(super) boxes: Vec<NatBox>,
     pub(super) partitions: Vec<Partition>,
     events: BinaryHeap<Event>,
@@ -108,6 +110,9 @@ pub(super) struct Host {
     wake_at: Instant,
     /// Datagrams that wait in the socket while it sleeps.
     pub(super) backlog: u32,
+    /// The sockets that it has opened besides the first, as it sees their addresses.
+    pub(super) sockets: BTreeMap<SocketId, SocketAddr>,
+    pub(super) accepting: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -118,6 +123,8 @@ pub(super) struct Stream {
     pub(super) peer: Option<(HostId, LinkId)>,
     /// Nothing arrives before what was sent before it.
     pub(super) clear_at: Instant,
+    /// Bytes may leave: no handshake is under way.
+    pub(super) secured: bool,
 }
 
 impl World {
@@ -129,6 +136,7 @@ impl World {
             link,
             hosts: Vec::new(),
             by_addr: BTreeMap::new(),
+            bound: BTreeMap::new(),
             boxes: Vec::new(),
             partitions: Vec::new(),
             events: BinaryHeap::new(),
@@ -228,6 +236,7 @@ impl World {
                 Kill::Power => self.fall_silent(host, link),
             }
         }
+        self.close_sockets(host);
         self.hosts[host.0].store.crash(&mut self.rng);
         if let Some(oracle) = &mut self.oracle {
             oracle.died(host);
@@ -242,6 +251,7 @@ impl World {
         here.clock = Clock::new(self.now, here.clock.ahead_secs());
         here.life += 1;
         (here.down, here.stopped, here.wake_at, here.backlog) = (false, false, Instant::FAR, 0);
+        here.accepting = true;
         self.note(host, || "starts".to_owned());
         self.hosts[host.0].engine = self.engine(host, config, recovered);
         self.drain(host);
@@ -405,8 +415,11 @@ impl World {
             let here = &mut self.hosts[host.0];
             let (now, unix) = (here.clock.local(self.now), here.clock.unix(self.now));
             match here.engine.poll(now, unix, &mut scratch) {
-                Output::Datagram(path, len) => self.send(host, path.remote, &scratch[..len], false),
-                Output::Connect { link, to, .. } => self.connect(host, link, to),
+                Output::Datagram(path, len) => self.send(host, path, &scratch[..len], false),
+                Output::Bind(id, addr) => self.bind(host, id, addr),
+                Output::Unbind(id) => self.unbind(host, id),
+                Output::Accept(on) => self.hosts[host.0].accepting = on,
+                Output::Connect { link, to, tls, .. } => self.connect(host, link, to, tls.is_some()),
                 Output::Write(link) => self.write(host, link),
                 Output::Close(link) => self.hang_up(host, link),
                 Output::Store(op) => self.hand_in(host, op),
@@ -488,6 +501,8 @@ impl World {
             life: 0,
             wake_at: Instant::FAR,
             backlog: 0,
+            sockets: BTreeMap::new(),
+            accepting: true,
         });
         self.drain(id);
         id
@@ -536,6 +551,7 @@ impl World {
             What::Datagram { from, to, data } => self.arrive(from, to, data),
             What::Connect { from, seen, to } => self.on_connect(from, seen, to),
             What::Opened(end) => self.on_opened(end),
+            What::Secured(end) => self.on_secured(end),
             What::Bytes { end, data } => self.on_bytes(end, &data),
             What::Eof(end) => self.on_eof(end),
             What::Failed { end, reason } => self.on_failed(end, reason),

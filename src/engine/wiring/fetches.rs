@@ -25,7 +25,7 @@ impl Engine {
             let link = self.links.insert(Machine::Fetch(Box::new(fetch)), to, false);
             self.buckets.flows.send(now, Link::flow(link));
             self.stats.fetches += 1;
-            self.outbox.push_back(Output::Connect { link, from, to });
+            self.outbox.push_back(Output::Connect { link, from, to, tls: None });
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::engine::io::Reason;
+use crate::engine::io::{BindFault, Reason};
 
 /// Why a stream ended, by the error that ended it.
 pub fn reason_of(error: &io::Error) -> Reason {
@@ -19,6 +19,17 @@ pub fn reason_of(error: &io::Error) -> Reason {
         _ if is_exhaustion(error) => Reason::NoResources,
         _ if is_family_missing(error) => Reason::Unreachable,
         _ => Reason::Reset,
+    }
+}
+
+/// Why a socket could not be opened and bound.
+pub fn bind_fault_of(error: &io::Error) -> BindFault {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => BindFault::InUse,
+        io::ErrorKind::PermissionDenied => BindFault::NotPermitted,
+        _ if is_family_missing(error) => BindFault::NotAvailable,
+        _ if is_exhaustion(error) => BindFault::NoResources,
+        _ => BindFault::NotAvailable,
     }
 }
 

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
-use mio::net::TcpStream;
+use mio::net::{TcpListener, TcpStream};
 use socket2::{Domain, Protocol, Socket, Type};
 
 /// Begins to connect to `to`, from the address `from` if that is given (with any free port, which
@@ -29,6 +29,23 @@ pub fn connect_on(interface: Option<&str>, from: Option<IpAddr>, to: SocketAddr)
         Err(error) => return Err(error),
     }
     Ok(TcpStream::from_std(socket.into()))
+}
+
+/// Listens for streams on `addr`, over the network interface of this name only; on an IPv6 address
+/// for IPv6 only. Port 0: the system's choice.
+pub fn listen_on(interface: Option<&str>, addr: SocketAddr) -> io::Result<TcpListener> {
+    let socket = open(Domain::for_address(addr))?;
+    if addr.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    // Elsewhere than on Unix it would let others take the port from us. There it lets a new start
+    // not wait for what the last one left behind (TIME-WAIT).
+    #[cfg(unix)]
+    socket.set_reuse_address(true)?;
+    interface.map_or(Ok(()), |name| super::interface::bind(&socket, name))?;
+    socket.bind(&addr.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(TcpListener::from_std(socket.into()))
 }
 
 /// A non-blocking socket, in one system call where that is possible.
@@ -58,6 +75,9 @@ fn not_ours(error: io::Error) -> io::Error {
         _ => error,
     }
 }
+
+/// Streams that wait to be accepted: a second's worth at eight a turn, where the system has room.
+const BACKLOG: i32 = 1024;
 
 #[cfg(test)]
 mod tests {

@@ -4,9 +4,10 @@ use std::io::{self, IoSlice};
 use std::net::{IpAddr, SocketAddr};
 
 use super::*;
+use crate::model::TlsWish;
 
 /// What is to become of a link that was looked at.
-enum Next {
+pub(super) enum Next {
     /// Nothing until it is ready again.
     Rest,
     /// Its budget is used up: the next turn goes on.
@@ -16,13 +17,22 @@ enum Next {
 }
 
 impl<E: Drive, A: Archive, O: Observer<E>, N: Net> Reactor<E, A, O, N> {
-    pub(super) fn connect(&mut self, id: LinkId, from: Option<IpAddr>, to: SocketAddr) {
+    pub(super) fn connect(
+        &mut self,
+        id: LinkId,
+        (from, to): (Option<IpAddr>, SocketAddr),
+        tls: Option<Box<TlsWish>>,
+    ) {
         self.gauges.connects += 1;
         let stream = match self.net.tcp_connect(id, from, to) {
             Ok(stream) => stream,
             Err(error) => return self.report_closed(id, errors::reason_of(&error)),
         };
-        match self.links.insert(id, Link::connecting(stream)) {
+        self.insert_link(id, Link::connecting(stream, tls.map_or(Filter::Clear, Filter::Wanted)));
+    }
+
+    pub(super) fn insert_link(&mut self, id: LinkId, link: Link<N::Tcp>) {
+        match self.links.insert(id, link) {
             Ok(None) => {}
             Ok(Some(old)) => self.closing.push(old.stream),
             Err(link) => {
@@ -36,6 +46,7 @@ impl<E: Drive, A: Archive, O: Observer<E>, N: Net> Reactor<E, A, O, N> {
         // What was queued just before the end still leaves, as far as the system takes it.
         // If that fails it no longer matters to anybody.
         let _ = self.write_queue(id);
+        self.say_goodbye(id);
         if let Some(link) = self.links.remove(id) {
             self.closing.push(link.stream);
         }
@@ -86,6 +97,9 @@ impl<E: Drive, A: Archive, O: Observer<E>, N: Net> Reactor<E, A, O, N> {
         let mut left = READ_BUDGET;
         loop {
             let Some(link) = self.links.get_mut(id) else { return Next::Rest };
+            if let Filter::Tls(_) = link.filter {
+                return self.read_secure(id);
+            }
             if !link.readable || link.eof {
                 return Next::Rest;
             }
@@ -147,7 +161,7 @@ impl<E: Drive, A: Archive, O: Observer<E>, N: Net> Reactor<E, A, O, N> {
         }
         link.open = true;
         self.input(Input::Opened(id));
-        true
+        self.begin_tls(id)
     }
 
     /// True if bytes left, or the link failed.
@@ -167,6 +181,9 @@ impl<E: Drive, A: Archive, O: Observer<E>, N: Net> Reactor<E, A, O, N> {
             let Some(link) = self.links.get_mut(id) else { return Ok(()) };
             if !link.open || !link.writable {
                 return Ok(());
+            }
+            if let Filter::Tls(_) = link.filter {
+                return self.write_secure(id);
             }
             let allowed = self.engine.write_allowance(self.now, id);
             let queue = self.engine.send_queue(id).filter(|queue| !queue.is_empty() && allowed > 0);
@@ -196,7 +213,7 @@ impl<E: Drive, A: Archive, O: Observer<E>, N: Net> Reactor<E, A, O, N> {
         Ok(())
     }
 
-    fn fail(&mut self, id: LinkId, error: &io::Error) -> Next {
+    pub(super) fn fail(&mut self, id: LinkId, error: &io::Error) -> Next {
         if let Some(link) = self.links.remove(id) {
             self.closing.push(link.stream);
         }
@@ -204,13 +221,13 @@ impl<E: Drive, A: Archive, O: Observer<E>, N: Net> Reactor<E, A, O, N> {
         Next::Rest
     }
 
-    fn report_closed(&mut self, id: LinkId, reason: Reason) {
+    pub(super) fn report_closed(&mut self, id: LinkId, reason: Reason) {
         self.gauges.no_resources += u64::from(reason == Reason::NoResources);
         self.input(Input::Closed(id, reason));
     }
 }
 
 /// The most that one link is written in one turn.
-const WRITE_BUDGET: usize = 256 << 10;
+pub(super) const WRITE_BUDGET: usize = 256 << 10;
 /// Segments for one `writev`: a handshake and the requests that follow it are fewer.
-const SLICES_MAX: usize = 16;
+pub(super) const SLICES_MAX: usize = 16;

@@ -1,5 +1,6 @@
 //! The turn, over a network that is made up.
 
+use super::datagrams::BATCHES_PER_TURN;
 use super::*;
 
 use std::collections::BTreeMap;
@@ -9,7 +10,8 @@ use std::net::{SocketAddr, TcpListener, UdpSocket};
 use bytes::Bytes;
 
 use crate::base::{Rng, SendQueue, Token};
-use crate::engine::io::{Answer, CommandId, Why};
+use crate::engine::io::{AcceptorId, Answer, BindFault, CommandId, Why};
+use crate::model::TlsCause;
 use crate::model::archive::StoreResult;
 use crate::reactor::fake::{FAKE_BATCH, FakeNet};
 use crate::reactor::sys::signals::Arrived;
@@ -19,7 +21,11 @@ use crate::reactor::{Clock, Handle, Listen, ReactorConfig, listen};
 #[derive(Debug, PartialEq)]
 enum Seen {
     Datagram(Vec<u8>),
+    Bound(SocketId, Result<SocketAddr, BindFault>),
     Opened(LinkId),
+    Secured(LinkId),
+    Ticket(LinkId),
+    Insecure(LinkId, TlsCause),
     Received(LinkId, Vec<u8>),
     Eof(LinkId),
     Closed(LinkId, Reason),
@@ -41,6 +47,9 @@ struct Script {
     writable: Option<usize>,
     polls: usize,
     deadline: Option<Instant>,
+    /// The names of what is accepted next, and what asked for one.
+    admits: VecDeque<LinkId>,
+    asked: Vec<(AcceptorId, SocketAddr)>,
 }
 
 impl Drive for Script {
@@ -51,6 +60,10 @@ impl Drive for Script {
                 self.seen.push(Seen::Datagram(data.to_vec()));
                 return data.len();
             }
+            Input::Bound(socket, bound) => Seen::Bound(socket, bound),
+            Input::Secured(link, _) => Seen::Secured(link),
+            Input::Ticket(link) => Seen::Ticket(link),
+            Input::Insecure(link, failure) => Seen::Insecure(link, failure.cause),
             Input::Opened(link) => {
                 let queue = self.queues.entry(link).or_insert_with(|| SendQueue::new(1 << 20));
                 for part in &self.greeting {
@@ -84,6 +97,11 @@ impl Drive for Script {
         self.polls += 1;
         scratch[0] = b'x';
         self.outputs.pop_front().unwrap_or_else(|| Output::Idle(self.deadline.map(|at| (at, Why::Query))))
+    }
+
+    fn admit(&mut self, _: Instant, acceptor: AcceptorId, remote: SocketAddr) -> Option<LinkId> {
+        self.asked.push((acceptor, remote));
+        self.admits.pop_front()
     }
 
     fn send_queue(&self, link: LinkId) -> Option<&SendQueue> {
@@ -156,7 +174,9 @@ type Faked<const EDGES: bool> = Reactor<Script, Model, Watch, FakeNet<EDGES>>;
 
 fn fake<const EDGES: bool>() -> Faked<EDGES> {
     let at = Listen { addr: "127.0.0.1:6881".parse().unwrap(), explicit: true };
-    let listening = Listening::on(FakeNet::<EDGES>::new(), &[at]).unwrap();
+    let accept = vec!["127.0.0.1:1".parse().unwrap(), "127.0.0.1:2".parse().unwrap()];
+    let config = ReactorConfig { listen: vec![at], accept, ..ReactorConfig::default() };
+    let listening = Listening::on(FakeNet::<EDGES>::new(), &config).unwrap();
     Reactor::new(listening, Script::default(), Model::default(), Watch::default())
 }
 
@@ -183,7 +203,7 @@ fn peer() -> SocketAddr {
 }
 
 fn connect_to(to: SocketAddr, index: u64) -> Output {
-    Output::Connect { link: link(index), from: None, to }
+    Output::Connect { link: link(index), from: None, to, tls: None }
 }
 
 /// Turns until `done`; a test that gets stuck fails instead of hanging.
@@ -253,7 +273,7 @@ fn a_stream_is_opened_written_read_and_closed_over_real_sockets() {
     });
     let (mut reactor, ..) = real(64, false);
     reactor.engine().greeting = vec![other.into(), Bytes::from_static(b"world")];
-    reactor.engine().outputs.push_back(Output::Connect { link: link(0), from: Some(to.ip()), to });
+    reactor.engine().outputs.push_back(Output::Connect { link: link(0), from: Some(to.ip()), to, tls: None });
     turn_until(&mut reactor, |reactor| reactor.engine.seen.last() == Some(&Seen::Eof(link(0))));
     assert_eq!(&server.join().unwrap(), b"hello, world");
     let received = Seen::Received(link(0), expected);
@@ -393,7 +413,7 @@ fn stale_and_unknown_events_reach_nobody() {
     reactor.turn();
     assert_eq!(reactor.net.closed, [link(0)]);
     let newer = LinkId(Token::unpack(8 << 32));
-    reactor.engine.outputs.push_back(Output::Connect { link: newer, from: None, to: peer() });
+    reactor.engine.outputs.push_back(Output::Connect { link: newer, from: None, to: peer(), tls: None });
     reactor.engine.outputs.extend([Output::Write(link(0)), Output::Close(link(0))]);
     reactor.net.events.push(Ready::Udp { socket: SocketId(9), readable: true, writable: true });
     reactor.net.tell(link(0), true);
@@ -594,5 +614,201 @@ fn bytes_survive_whatever_the_system_does() {
     for seed in 0..60 {
         chaos::<true>(seed);
         chaos::<false>(seed);
+    }
+}
+
+fn at(addr: &str) -> SocketAddr {
+    addr.parse().unwrap()
+}
+
+/// What the last `Bind` came to.
+fn bound<N: Net>(reactor: &mut Reactor<Script, Model, Watch, N>) -> Result<SocketAddr, BindFault> {
+    reactor.turn();
+    match reactor.engine.seen.pop() {
+        Some(Seen::Bound(_, bound)) => bound,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn sockets_are_bound_named_and_closed() {
+    let mut reactor = fake::<true>();
+    reactor.engine.outputs.push_back(Output::Bind(SocketId(7), at("127.0.0.1:53")));
+    assert_eq!(bound(&mut reactor), Ok(at("127.0.0.1:53")));
+    for taken in [7, 0] {
+        reactor.engine.outputs.push_back(Output::Bind(SocketId(taken), at("127.0.0.1:54")));
+        assert_eq!(bound(&mut reactor), Err(BindFault::InUse));
+    }
+    let path = |socket| Path { socket: SocketId(socket), local: None, remote: peer() };
+    reactor.engine.outputs.extend([7, 8].map(|socket| Output::Datagram(path(socket), 1)));
+    reactor.turn();
+    assert_eq!(reactor.net.sent, [(peer(), b"x".to_vec())]);
+    assert_eq!((reactor.gauges().sockets, reactor.gauges.datagrams_no_socket), (2, 1));
+    // What was said before still leaves.
+    reactor.engine.outputs.extend([Output::Datagram(path(7), 1), Output::Unbind(SocketId(7))]);
+    reactor.engine.outputs.push_back(Output::Datagram(path(7), 1));
+    reactor.engine.outputs.push_back(Output::Unbind(SocketId(0)));
+    reactor.turn();
+    assert_eq!((reactor.net.sent.len(), &reactor.net.unbound[..]), (2, &[SocketId(7)][..]));
+    assert_eq!((reactor.gauges().sockets, reactor.gauges.datagrams_no_socket), (1, 2));
+    assert_eq!(reactor.engine.seen, []);
+    // A word of the old socket reaches the new one, and does no harm.
+    reactor.engine.outputs.push_back(Output::Bind(SocketId(7), at("127.0.0.1:55")));
+    reactor.net.events.push(Ready::Udp { socket: SocketId(7), readable: true, writable: true });
+    assert_eq!(bound(&mut reactor), Ok(at("127.0.0.1:55")));
+}
+
+#[test]
+fn a_socket_that_cannot_be_bound_says_why() {
+    let mut reactor = fake::<true>();
+    use io::ErrorKind::{AddrInUse, AddrNotAvailable, OutOfMemory, PermissionDenied};
+    for (error, fault) in [
+        (AddrInUse, BindFault::InUse),
+        (AddrNotAvailable, BindFault::NotAvailable),
+        (PermissionDenied, BindFault::NotPermitted),
+        (OutOfMemory, BindFault::NoResources),
+    ] {
+        reactor.net.binds.push_back(error.into());
+        reactor.engine.outputs.push_back(Output::Bind(SocketId(9), at("127.0.0.1:53")));
+        assert_eq!(bound(&mut reactor), Err(fault));
+    }
+    let many = (1..1_000).map(|id| Output::Bind(SocketId(id), at("127.0.0.1:53")));
+    reactor.engine.outputs.extend(many);
+    assert_eq!(bound(&mut reactor), Err(BindFault::NoResources));
+    assert_eq!(reactor.gauges().sockets, 512);
+}
+
+/// A name that is given away again never brings what was for its first owner, though it waits.
+#[test]
+fn a_name_brings_only_what_its_own_socket_received() {
+    let (mut reactor, ..) = real(1, false);
+    let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let name = SocketId(300);
+    reactor.engine.outputs.push_back(Output::Bind(name, at("127.0.0.1:0")));
+    let mut to = bound(&mut reactor).unwrap();
+    for life in 0..10_u8 {
+        // More than one turn takes: the rest waits when the socket is closed.
+        for _ in 0..2 * BATCHES_PER_TURN {
+            client.send_to(&[life], to).unwrap();
+        }
+        reactor.engine.outputs.extend([Output::Unbind(name), Output::Bind(name, at("127.0.0.1:0"))]);
+        to = bound(&mut reactor).unwrap();
+        assert!(reactor.engine.seen.drain(..).all(|seen| seen == Seen::Datagram(vec![life])));
+        let seen = reactor.gauges.datagrams_in;
+        reactor.turn();
+        assert_eq!(reactor.gauges.datagrams_in, seen, "life {life}");
+    }
+    reactor.engine.outputs.push_back(Output::Bind(SocketId(301), to));
+    reactor.busy = true;
+    assert_eq!(bound(&mut reactor), Err(BindFault::InUse));
+    // Closed and bound again within one turn.
+    reactor.engine.outputs.extend([Output::Unbind(name), Output::Bind(SocketId(301), to)]);
+    reactor.busy = true;
+    assert_eq!(bound(&mut reactor), Ok(to));
+    client.send_to(b"x", to).unwrap();
+    turn_until(&mut reactor, |reactor| reactor.engine.seen == [Seen::Datagram(b"x".to_vec())]);
+}
+
+#[test]
+fn streams_are_accepted_a_few_a_turn_and_only_if_they_are_wanted() {
+    let mut reactor = fake::<true>();
+    reactor.turn();
+    reactor.engine.admits.extend((0..15).map(link));
+    reactor.net.knocking.extend((1..=20).map(|port| SocketAddr::new(peer().ip(), port)));
+    reactor.net.events.push(Ready::Acceptor(AcceptorId(1)));
+    reactor.net.events.push(Ready::Acceptor(AcceptorId(9)));
+    reactor.turn();
+    assert_eq!((reactor.gauges.accepted, reactor.gauges().links), (8, 8));
+    reactor.turn();
+    assert_eq!((reactor.gauges.accepted, reactor.gauges.turned_away), (15, 1));
+    reactor.turn();
+    assert_eq!((reactor.gauges.accepted, reactor.gauges.turned_away), (15, 5));
+    assert!(reactor.engine.asked.iter().all(|(acceptor, _)| *acceptor == AcceptorId(1)));
+    assert_eq!(reactor.engine.asked[19].1.port(), 20);
+    // They are open without being told so, and talk both ways.
+    let queue = reactor.engine.queues.entry(link(3)).or_insert_with(|| SendQueue::new(100));
+    queue.push(Bytes::from_static(b"hello")).unwrap();
+    reactor.engine.outputs.push_back(Output::Write(link(3)));
+    reactor.net.stream(link(3)).incoming = b"you".to_vec();
+    reactor.net.tell(link(3), false);
+    reactor.turn();
+    assert_eq!(reactor.net.stream(link(3)).written, b"hello");
+    assert_eq!(reactor.engine.seen, [Seen::Received(link(3), b"you".to_vec())]);
+    // A lack of descriptors at the last step ends that stream only.
+    reactor.net.connects.push_back(io::ErrorKind::OutOfMemory.into());
+    reactor.net.knocking.push_back(peer());
+    reactor.engine.admits.push_back(link(20));
+    reactor.net.events.push(Ready::Acceptor(AcceptorId(0)));
+    reactor.turn();
+    assert_eq!(reactor.engine.seen.last(), Some(&Seen::Closed(link(20), Reason::NoResources)));
+}
+
+#[test]
+fn nobody_is_let_in_while_the_engine_does_not_want_it() {
+    let mut reactor = fake::<true>();
+    reactor.engine.outputs.push_back(Output::Accept(false));
+    reactor.engine.admits.push_back(link(0));
+    reactor.net.knocking.push_back(peer());
+    reactor.net.events.push(Ready::Acceptor(AcceptorId(0)));
+    for _ in 0..3 {
+        reactor.turn();
+    }
+    assert_eq!((reactor.net.accepts, reactor.net.slept.last()), (0, Some(&SLEEP_MAX)));
+    reactor.engine.outputs.push_back(Output::Accept(true));
+    reactor.turn();
+    assert_eq!((reactor.gauges.accepted, reactor.gauges().links), (1, 1));
+}
+
+#[test]
+fn a_lack_of_descriptors_pauses_accepting_without_spinning() {
+    let mut reactor = fake::<true>();
+    reactor.turn();
+    let errors = (0..3).map(|_| io::ErrorKind::OutOfMemory.into());
+    reactor.net.accept_errors = errors.collect();
+    reactor.net.accept_errors.push_back(io::ErrorKind::ConnectionAborted.into());
+    reactor.net.accept_errors.push_back(io::ErrorKind::Interrupted.into());
+    reactor.engine.admits.push_back(link(0));
+    reactor.net.knocking.push_back(peer());
+    reactor.net.events.push(Ready::Acceptor(AcceptorId(0)));
+    let (began, slept) = (reactor.net.now, reactor.net.slept.len());
+    let before = reactor.net.accepts;
+    turn_until(&mut reactor, |reactor| reactor.gauges.accepted == 1);
+    assert_eq!(reactor.net.now.since(began), Duration::from_millis(300));
+    assert!(reactor.net.slept.len() - slept < 12, "{:?}", reactor.net.slept);
+    assert!(reactor.net.accepts - before < 9);
+    assert_eq!(reactor.gauges.no_resources, 3);
+}
+
+#[test]
+fn streams_are_accepted_over_real_sockets() {
+    let at = Listen { addr: at("127.0.0.1:0"), explicit: true };
+    let accept = vec!["127.0.0.1:0".parse().unwrap(); 2];
+    let config = ReactorConfig { listen: vec![at], accept, ..ReactorConfig::default() };
+    let listening = listen(&config, Clock::start()).unwrap();
+    let accepting = listening.accepting().to_vec();
+    let taken = ReactorConfig { accept: accepting.clone(), ..config };
+    let error = listen(&taken, Clock::start()).err();
+    assert_eq!(error, Some(crate::reactor::StartError::AddressInUse(accepting[0])));
+    let mut reactor: Real = Reactor::new(listening, Script::default(), Model::default(), Watch::default());
+    reactor.engine.admits.extend((0..30).map(link));
+    let mut clients: Vec<_> =
+        (0..31).map(|index| std::net::TcpStream::connect(accepting[index % 2]).unwrap()).collect();
+    turn_until(&mut reactor, |reactor| reactor.engine.asked.len() == 31);
+    assert_eq!((reactor.gauges.accepted, reactor.gauges.turned_away), (30, 1));
+    let who = clients[3].local_addr().unwrap();
+    let index = reactor.engine.asked.iter().position(|(_, remote)| *remote == who).unwrap();
+    if index < 30 {
+        clients[3].write_all(b"ping").unwrap();
+        turn_until(&mut reactor, |reactor| !reactor.engine.seen.is_empty());
+        assert_eq!(reactor.engine.seen, [Seen::Received(link(index as u64), b"ping".to_vec())]);
+        let queue = reactor.engine.queues.entry(link(index as u64)).or_insert_with(|| SendQueue::new(100));
+        queue.push(Bytes::from_static(b"pong")).unwrap();
+        reactor.engine.outputs.push_back(Output::Write(link(index as u64)));
+        reactor.engine.outputs.push_back(Output::Close(link(index as u64)));
+        reactor.busy = true;
+        reactor.turn();
+        let mut answer = String::new();
+        clients[3].read_to_string(&mut answer).unwrap();
+        assert_eq!(answer, "pong");
     }
 }
