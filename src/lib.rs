@@ -13,6 +13,7 @@
 //! | [`wire`] | codecs without state: bencode, KRPC, compact lists, the peer wire |
 //! | [`dht`] | a DHT node on every listen address, and the crawl: directory, sweep, lookups |
 //! | [`metadata`] | from infohash to verified info dictionary: queue, fetch, verify, parse; serving |
+//! | [`dns`] | local zones and response policy |
 //! | [`engine`] | the composition: configuration, links, what is known, the archive's credits; `wiring/` holds a file for each pair of rooms that meet |
 //! | [`store`] | SQLite and the search index: writer thread, readers, care |
 //! | [`reactor`] | the driver with sockets; `sys/` has the only `unsafe` |
@@ -20,7 +21,7 @@
 //! | [`swarm`] | a DHT of N nodes and their torrents on loopback, for `demo`, tests and benches |
 //! | [`cli`] | one file for each command |
 //!
-//! Rooms import downwards only: `base <- model <- wire <- {dht metadata} <- engine <- {reactor
+//! Rooms import downwards only: `base <- model <- wire <- {dht metadata dns} <- engine <- {reactor
 //! sim store} <- swarm <- cli`, and those in braces not each other. `tests/architecture.rs` keeps
 //! that, and the lengths of functions and files, and who may touch clocks, sockets and `unsafe`.
 //!

@@ -18,6 +18,7 @@ mod sockets;
 mod streams;
 pub mod system;
 mod transport;
+pub mod zones;
 
 #[cfg(test)]
 mod tests;
