@@ -12,6 +12,7 @@ pub mod forwarders;
 pub mod hosts;
 mod lookup;
 pub mod order;
+pub mod policy;
 mod query;
 mod resolver;
 mod sockets;

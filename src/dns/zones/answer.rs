@@ -195,7 +195,7 @@ fn first_name(data: &[u8]) -> Option<Name> {
 }
 
 /// The name that a DNAME makes is too long (RFC 6672, section 2.2).
-const YXDOMAIN: Rcode = Rcode(6);
+pub(in crate::dns) const YXDOMAIN: Rcode = Rcode(6);
 
 #[cfg(test)]
 mod tests {

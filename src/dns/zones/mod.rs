@@ -18,6 +18,11 @@ pub use change::{RECORD_EVENTS_MAX, ZoneChange, ZoneEvent, ZoneFacts};
 pub use master::{Reason, ZoneFault};
 pub use zone::{RecordFacts, Zone};
 
+pub(super) use answer::{YXDOMAIN, put_set};
+pub(super) use master::Reader;
+pub(super) use rdata::parse as parse_data;
+pub(super) use zone::{Entry, RrSet, soa_minimum};
+
 /// All zones that we are the authority for.
 #[derive(Clone, Debug)]
 pub struct Zones {

@@ -45,18 +45,18 @@ pub(super) struct Node {
 
 /// Records of one owner and type (RFC 2181, section 5).
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct RrSet {
-    pub(super) kind: Kind,
-    pub(super) ttl: u32,
+pub(in crate::dns) struct RrSet {
+    pub(in crate::dns) kind: Kind,
+    pub(in crate::dns) ttl: u32,
     /// In the order of their data.
-    pub(super) records: Vec<Entry>,
+    pub(in crate::dns) records: Vec<Entry>,
 }
 
 /// One record's data.
 #[derive(Clone, Debug)]
-pub(super) struct Entry {
-    pub(super) id: u64,
-    pub(super) data: Box<[u8]>,
+pub(in crate::dns) struct Entry {
+    pub(in crate::dns) id: u64,
+    pub(in crate::dns) data: Box<[u8]>,
 }
 
 impl Zone {
@@ -75,7 +75,7 @@ impl Zone {
             let fault = |reason| ZoneFault { line: line.line, reason };
             let data = rdata::parse(line.kind, line.data, line.origin).map_err(fault)?;
             // Where nothing else says it, the SOA's own TTL is how long its absence holds.
-            let negative = (line.kind == Kind::SOA).then(|| soa_number(&data, SOA_MINIMUM));
+            let negative = (line.kind == Kind::SOA).then(|| soa_minimum(&data));
             let ttl = line.ttl.or(negative).ok_or_else(|| fault(Reason::NoTtl))?;
             if zone.is_none() && line.kind != Kind::SOA {
                 return Err(fault(Reason::NoSoa));
@@ -149,7 +149,7 @@ impl Zone {
     /// How long a negative answer holds, in seconds (RFC 2308, section 3).
     pub(super) fn negative_ttl(&self) -> u32 {
         let soa = self.soa();
-        soa.ttl.min(soa_number(&soa.records[0].data, SOA_MINIMUM))
+        soa.ttl.min(soa_minimum(&soa.records[0].data))
     }
 
     pub(super) fn set_serial(&mut self, serial: u32) {
@@ -329,6 +329,11 @@ fn takes_away(kind: Kind, is_apex: bool) -> bool {
 /// The serial in a SOA's data.
 pub(super) fn soa_serial(data: &[u8]) -> u32 {
     soa_number(data, SOA_SERIAL)
+}
+
+/// The least TTL in a SOA's data, which is how long what is not there is not (RFC 2308, section 4).
+pub(in crate::dns) fn soa_minimum(data: &[u8]) -> u32 {
+    soa_number(data, SOA_MINIMUM)
 }
 
 /// One of the five numbers at the end of a SOA's data.
