@@ -3,8 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::Action;
-use super::read::Report;
-use super::table::{Entry, Offset, RULES_MAX, Table};
+use super::read::{Format, Report};
+use super::table::{Entry, Offset, RULES_MAX, Scope, Table};
 use crate::dns::zones::RrSet;
 use crate::wire::dns::Name;
 
@@ -71,10 +71,14 @@ impl List {
     }
 
     /// The rule for a client and a name: clients first, then the name, then the longest wildcard
-    /// above it.
+    /// above it; in a zone, wildcards stand for what they stand for in zones.
     pub fn find(&self, name: &Name, client: IpAddr) -> Option<Rule> {
         let client = || self.networks.find(bits_of(client)).map(Rule::Client);
-        client().or_else(|| self.names.find_nearest(name).map(Rule::Name))
+        let by_name = || match self.report.format {
+            Format::Rpz => self.names.find_in_zone(name),
+            Format::Lines => self.names.find_nearest(name),
+        };
+        client().or_else(|| by_name().map(Rule::Name))
     }
 
     /// What a rule does.
@@ -98,7 +102,7 @@ impl List {
     /// Rules that this list has and `other` does not have in the same way.
     pub fn added_to(&self, other: &Self) -> usize {
         let is_new = |entry: &Entry<'_>| {
-            let found = other.names.find(entry.is_wildcard, entry.name).map(|at| other.names.entry(at));
+            let found = other.names.find(entry.scope, entry.name).map(|at| other.names.entry(at));
             found.is_none_or(|found| {
                 found.action != entry.action || self.local(entry.local) != other.local(found.local)
             })
@@ -198,10 +202,10 @@ pub(super) fn mask(prefix: u8) -> u128 {
 fn name_text(entry: Entry<'_>) -> String {
     let name = Name::from_wire(entry.name).map_or_else(String::new, |name| name.to_string());
     let name = if name.len() > 1 { name.trim_end_matches('.') } else { &name };
-    match (entry.is_wildcard, name) {
-        (true, ".") => "*".to_owned(),
-        (true, name) => format!("*.{name}"),
-        (false, name) => name.to_owned(),
+    match (entry.scope, name) {
+        (Scope::Below, ".") => "*".to_owned(),
+        (Scope::Below, name) => format!("*.{name}"),
+        (Scope::Itself | Scope::Between, name) => name.to_owned(),
     }
 }
 

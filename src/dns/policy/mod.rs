@@ -288,15 +288,16 @@ impl List {
         }
     }
 
-    /// The SOA of the list, so that the denial is kept for as long as it says; a list that is no
-    /// zone gets one made up for the name.
+    /// The SOA of the list, so that one sees who denied and for how long: beside the answer, as
+    /// BIND does it. A list that has no name of its own says it as the authority for the name.
     fn deny(&self, name: &Name, writer: &mut Writer<'_>) -> Result<(), Full> {
-        match &self.soa {
-            Some((apex, set)) => {
-                let ttl = set.ttl.min(soa_minimum(&set.records[0].data));
-                put_set(writer, Section::Additional, apex.wire(), set, ttl)
-            }
-            None => writer.record(Section::Authority, name.wire(), Kind::SOA, DENIAL_TTL, DENIAL_SOA),
+        let Some((apex, set)) = &self.soa else {
+            return writer.record(Section::Authority, name.wire(), Kind::SOA, DENIAL_TTL, DENIAL_SOA);
+        };
+        let ttl = set.ttl.min(soa_minimum(&set.records[0].data));
+        match apex.wire() {
+            b"\0" => put_set(writer, Section::Authority, name.wire(), set, ttl),
+            apex => put_set(writer, Section::Additional, apex, set, ttl),
         }
     }
 }

@@ -10,7 +10,7 @@ use hickory_proto::rr::Name as HickoryName;
 
 use super::Action;
 use super::list::{List, Network, Networks, bits_of, mask};
-use super::table::{Entry, Table};
+use super::table::{Entry, Scope, Table};
 use crate::base::hash::sha256;
 use crate::dns::zones::{Entry as Data, Reader, RrSet, parse_data};
 use crate::wire::dns::{Kind, Name, parent};
@@ -75,7 +75,7 @@ struct Builder {
 /// What a rule is for.
 #[expect(clippy::large_enum_variant, reason = "one at a time, on the stack")]
 enum Trigger {
-    Name { is_wildcard: bool, name: Name },
+    Name { scope: Scope, name: Name },
     Client { prefix: u8, bits: u128 },
 }
 
@@ -182,7 +182,7 @@ impl Builder {
                 self.skip(line);
                 continue;
             };
-            let trigger = Trigger::Name { is_wildcard: false, name };
+            let trigger = Trigger::Name { scope: Scope::Itself, name };
             let (kind, data): (_, Box<[u8]>) = match address {
                 IpAddr::V4(address) => (Kind::A, Box::new(address.octets())),
                 IpAddr::V6(address) => (Kind::AAAA, Box::new(address.octets())),
@@ -196,10 +196,10 @@ impl Builder {
     fn read_domain(&mut self, text: &str, line: u32) -> Result<(), PolicyFault> {
         let adblock = text.strip_prefix("||").and_then(|rest| rest.strip_suffix('^'));
         let wildcard = text.strip_prefix("*.");
-        let (name, forms): (_, &[bool]) = match (adblock, wildcard) {
-            (Some(name), _) => (domain(name), &[false, true]),
-            (None, Some(name)) => (domain(name), &[true]),
-            (None, None) => (domain(text).filter(|name| name.labels() > 1), &[false]),
+        let (name, forms): (_, &[Scope]) = match (adblock, wildcard) {
+            (Some(name), _) => (domain(name), &[Scope::Itself, Scope::Below]),
+            (None, Some(name)) => (domain(name), &[Scope::Below]),
+            (None, None) => (domain(text).filter(|name| name.labels() > 1), &[Scope::Itself]),
         };
         let Some(name) = name else {
             if is_adblock(text) {
@@ -209,8 +209,8 @@ impl Builder {
             }
             return Ok(());
         };
-        for is_wildcard in forms {
-            let trigger = Trigger::Name { is_wildcard: *is_wildcard, name: name.clone() };
+        for scope in forms {
+            let trigger = Trigger::Name { scope: *scope, name: name.clone() };
             self.add(trigger, Action::NxDomain, Kind::A, 0, Box::default())?;
         }
         Ok(())
@@ -225,8 +225,8 @@ impl Builder {
         data: Box<[u8]>,
     ) -> Result<(), PolicyFault> {
         let known = match &trigger {
-            Trigger::Name { is_wildcard, name } => {
-                let at = self.list.names.find(*is_wildcard, name.wire());
+            Trigger::Name { scope, name } => {
+                let at = self.list.names.find(*scope, name.wire());
                 at.map(|at| self.list.names.entry(at)).map(|entry| (entry.action, entry.local))
             }
             Trigger::Client { prefix, bits } => {
@@ -246,9 +246,11 @@ impl Builder {
             self.list.locals.push(vec![RrSet { kind, ttl, records: vec![Data { id: 0, data }] }]);
         }
         let added = match trigger {
-            Trigger::Name { is_wildcard, name } => {
-                let entry = Entry { is_wildcard, name: name.wire(), action, local };
-                self.list.names.insert(entry).map(|_| ())
+            Trigger::Name { scope, name } => {
+                let names = &mut self.list.names;
+                let added = names.insert(Entry { scope, name: name.wire(), action, local });
+                let is_zone = self.list.report.format == Format::Rpz;
+                added.and_then(|_| if is_zone { names.mark_above(scope, &name) } else { Some(()) })
             }
             Trigger::Client { prefix, bits } => {
                 self.list.networks.insert(Network { prefix, bits, action, local })
@@ -310,7 +312,8 @@ fn trigger_of(owner: &Name, apex: &Name) -> Result<Trigger, Skip> {
     let is_wildcard = whole.starts_with(b"\x01*");
     let name = if is_wildcard { &whole[2..] } else { &whole[..] };
     let name = Name::from_wire(name).ok_or(Skip::NotUnderstood)?;
-    Ok(Trigger::Name { is_wildcard, name })
+    let scope = if is_wildcard { Scope::Below } else { Scope::Itself };
+    Ok(Trigger::Name { scope, name })
 }
 
 /// `prefix.B.B.B.B`, or `prefix.W.W…` with one `zz` for a run of zeros; backwards either way
@@ -365,7 +368,7 @@ fn action_of(kind: Kind, data: &[u8], trigger: &Trigger) -> Result<Action, Skip>
         // Special names of a later day.
         _ if data[1..].starts_with(b"rpz-") && parent(data) == Some(b"\0") => return Err(Skip::Unsupported),
         // How one said PASSTHRU before (draft, section 3.3).
-        _ if matches!(trigger, Trigger::Name { is_wildcard: false, name } if name.wire() == data) => {
+        _ if matches!(trigger, Trigger::Name { scope: Scope::Itself, name } if name.wire() == data) => {
             Action::Passthru
         }
         _ => Action::Local,

@@ -42,7 +42,7 @@ impl Zone {
                 self.refer(at, set, writer, outcome);
                 Step::Done
             }
-            Place::Renamed(at, set) => rename(at, set, owner, writer, outcome),
+            Place::Renamed(at, set) => rename(at, set, owner, kind, writer, outcome),
             Place::Node(node) => self.answer_from(zones, node, owner, kind, writer, outcome),
             Place::Nothing => {
                 outcome.rcode = Rcode::NXDOMAIN;
@@ -165,7 +165,14 @@ pub(in crate::dns) fn put_set(
 }
 
 /// The DNAME, and the CNAME that it makes of this name (RFC 6672, section 3).
-fn rename(at: &[u8], set: &RrSet, owner: &Name, writer: &mut Writer<'_>, outcome: &mut Outcome) -> Step {
+fn rename(
+    at: &[u8],
+    set: &RrSet,
+    owner: &Name,
+    kind: Kind,
+    writer: &mut Writer<'_>,
+    outcome: &mut Outcome,
+) -> Step {
     outcome.truncated |= put_set(writer, Section::Answer, at, set, set.ttl).is_err();
     let target = &set.records[0].data;
     let labels = owner.wire().len() - at.len();
@@ -178,7 +185,8 @@ fn rename(at: &[u8], set: &RrSet, owner: &Name, writer: &mut Writer<'_>, outcome
     };
     let put = writer.record(Section::Answer, owner.wire(), Kind::CNAME, set.ttl, name.wire());
     outcome.truncated |= put.is_err();
-    Step::Follow(name)
+    // Who asks for the alias has it.
+    if kind == Kind::CNAME || kind == Kind::ANY { Step::Done } else { Step::Follow(name) }
 }
 
 /// `*` below a name.
@@ -373,6 +381,10 @@ srv SRV 1 2 3 a
                 "an x.d.test. 300 CNAME x.target.test.",
                 "an x.target.test. 300 A 192.0.2.8"
             ]
+        );
+        assert_eq!(
+            ask("x.d.test", Kind::CNAME),
+            ["NOERROR aa", dname, "an x.d.test. 300 CNAME x.target.test."]
         );
         assert_eq!(
             ask("y.d.test", Kind::A),
