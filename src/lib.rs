@@ -13,7 +13,7 @@
 //! | [`wire`] | codecs without state: bencode, KRPC, compact lists, the peer wire |
 //! | [`dht`] | a DHT node on every listen address, and the crawl: directory, sweep, lookups |
 //! | [`metadata`] | from infohash to verified info dictionary: queue, fetch, verify, parse; serving |
-//! | [`dns`] | local zones and response policy |
+//! | [`dns`] | names: resolver, forwarders, memory; local zones and response policy |
 //! | [`engine`] | the composition: configuration, links, what is known, the archive's credits; `wiring/` holds a file for each pair of rooms that meet |
 //! | [`store`] | SQLite and the search index: writer thread, readers, care |
 //! | [`reactor`] | the driver with sockets; `sys/` has the only `unsafe` |

@@ -390,9 +390,9 @@ pub struct Resolve {
     /// Names, and at most one @SERVER
     #[arg(value_name = "NAME|@SERVER")]
     pub names: Vec<String>,
-    /// Record type
-    #[arg(long, value_name = "T", default_value = "A")]
-    pub r#type: String,
+    /// Record type [default: the addresses]
+    #[arg(long, value_name = "T")]
+    pub r#type: Option<String>,
     /// Names to look up, one a line
     #[arg(long, value_name = "NAMES")]
     pub file: Option<PathBuf>,

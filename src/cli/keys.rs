@@ -3,6 +3,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use super::names::parse_forwarder;
 use super::units;
 
 /// One setting.
@@ -57,6 +58,8 @@ pub enum Kind {
     Size,
     /// On or off; the flag stands alone.
     Switch,
+    /// A DNS server; may be given several times.
+    Servers,
     /// Any words.
     Text,
     /// Several of any words.
@@ -97,7 +100,7 @@ impl Key {
 
     /// May be given several times.
     pub fn repeats(&self) -> bool {
-        matches!(self.kind, Kind::Addresses | Kind::Hosts | Kind::Texts)
+        matches!(self.kind, Kind::Addresses | Kind::Hosts | Kind::Servers | Kind::Texts)
     }
 
     /// What stands for the value in `--help`.
@@ -113,6 +116,7 @@ impl Key {
             Kind::Path => "PATH",
             Kind::Rate => "N/s",
             Kind::RateAndBurst => "N/s,BURST",
+            Kind::Servers => "ADDR[#NAME]",
             Kind::Size => "SIZE",
             Kind::Switch => "on|off",
             Kind::Text | Kind::Texts => "TEXT",
@@ -133,6 +137,7 @@ impl Key {
             Kind::Duration => units::parse_duration(text).map(drop),
             Kind::Hosts => parse_host(text).map(drop),
             Kind::Rate => units::parse_rate(text).map(drop),
+            Kind::Servers => parse_forwarder(text).map(drop),
             Kind::RateAndBurst => units::parse_rate_and_burst(text).map(drop),
             Kind::Size => units::parse_size(text).map(drop),
             Kind::Switch => parse_switch(text).map(drop),
@@ -257,8 +262,8 @@ pub const KEYS: &[Key] = &[
     later("health-interval", Kind::Duration, "30s", Group::Serve, "Time between health broadcasts"),
     later("system-interval", Kind::Duration, "60s", Group::Serve, "Time between system broadcasts"),
 
-    later("dns-forwarder", Kind::Texts, "", Group::Dns, "Resolver to ask, ADDR[#NAME] or tls://… [default: resolv.conf]"),
-    later("dns-strategy", Kind::Choice(&["strict", "parallel", "fastest"]), "fastest", Group::Dns, "How forwarders are chosen"),
+    everyday("dns-forwarder", Kind::Servers, "", Group::Dns, "DNS server to ask, ADDR[#NAME] or tls://ADDR[#NAME]; may be given several times [default: resolv.conf]"),
+    detail("dns-strategy", Kind::Choice(&["strict", "parallel", "fastest"]), "fastest", Group::Dns, "How forwarders are chosen"),
     later("dns-zone", Kind::Texts, "", Group::Dns, "Zone file to answer from"),
     later("dns-policy", Kind::Texts, "", Group::Dns, "RPZ zone, hosts file or list of names to block, file or URL"),
     later("dns-allow", Kind::Texts, "", Group::Dns, "Networks that may ask (CIDR) [default: private and loopback]"),

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use super::archive::open_failure;
 use super::failure::Failure;
 use super::settings::RunSettings;
+use crate::dns;
 use crate::engine::Engine;
 use crate::engine::config::Config;
 use crate::metadata::Filter;
@@ -84,6 +85,7 @@ pub fn engine_config(settings: &RunSettings, filter: Filter) -> Config {
         metadata_max: settings.metadata_bytes_max,
         ports_below_1024: settings.low_ports,
         filter,
+        dns: dns::Config { strategy: settings.dns_strategy, ..dns::Config::new(Vec::new()) },
         ..Config::new(Vec::new(), settings.rates)
     }
 }

@@ -23,11 +23,14 @@ pub mod launch;
 pub mod layers;
 pub mod live;
 pub mod man;
+pub mod names;
 pub mod operation;
 pub mod peers;
 pub mod ping;
 pub mod print;
+pub mod records;
 pub mod reload;
+pub mod resolve;
 pub mod run;
 pub mod scrape;
 pub mod search;
@@ -120,7 +123,7 @@ fn dispatch(cli: Cli) -> Result<Outcome, Failure> {
         Command::Man => man::run(),
         Command::Simulate(args) => simulate::run(&args, json),
         Command::Import(_) => Err(Failure::not_built("import")),
-        Command::Resolve(_) => Err(Failure::not_built("resolve")),
+        Command::Resolve(args) => resolve::run(&args, json),
         Command::Network(_) => Err(Failure::not_built("network")),
         Command::Client(_) => Err(Failure::not_built("client")),
         Command::User(_) => Err(Failure::not_built("user")),

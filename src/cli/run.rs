@@ -10,12 +10,14 @@ use super::contact;
 use super::failure::{Failure, Outcome};
 use super::flags::RunFlags;
 use super::launch::{self, engine_config, launch, reactor_config, store_config};
+use super::names::Follow;
 use super::reload::filter_of;
 use super::session::literal;
 use super::settings::RunSettings;
 use super::units::human_count;
 use super::watch::Watch;
-use crate::reactor::resolve::{Host, Resolver};
+use crate::engine::io::Command;
+use crate::reactor::Handle;
 
 /// Crawls until SIGINT or SIGTERM.
 pub fn run(flags: &RunFlags) -> Result<Outcome, Failure> {
@@ -35,10 +37,7 @@ pub fn run(flags: &RunFlags) -> Result<Outcome, Failure> {
         |handle, kept| Watch::new(&settings, reload, handle, kept),
     )?;
     log::info!("the archive is {}", settings.db.display());
-    let hosts: Vec<Host> = settings.bootstrap.iter().filter_map(host).collect();
-    let _resolver = Resolver::spawn(&hosts, crawler.handle.clone()).map_err(|fault| {
-        Failure::failed(format!("cannot start a thread: {fault}; free some memory and try again"))
-    })?;
+    let _names = begin(&settings, &crawler.handle)?;
     let (mut engine, mut watch) = launch::run(crawler)?;
     watch.live.end();
     log::info!("stopped; {} new torrents are in the archive", human_count(engine.stats().stored));
@@ -80,9 +79,16 @@ pub fn create_folder(db: &Path) -> Result<(), Failure> {
     })
 }
 
-fn host((name, port): &(String, u16)) -> Option<Host> {
-    match name.parse() {
-        Ok(ip) => Some(Host::Literal(std::net::SocketAddr::new(ip, *port))),
-        Err(_) => Host::parse(&format!("{name}:{port}")),
-    }
+/// Tells the engine whom to ask about names, and whom to contact first.
+fn begin(settings: &RunSettings, handle: &Handle) -> Result<Follow, Failure> {
+    let follow = Follow::spawn(settings.forwarders.clone(), handle.clone()).map_err(|fault| {
+        Failure::failed(format!("cannot start a thread: {fault}; free some memory and try again"))
+    })?;
+    let (literals, names): (Vec<_>, Vec<_>) =
+        settings.bootstrap.iter().cloned().partition(|host| literal(host).is_some());
+    let literals = literals.iter().filter_map(literal).collect();
+    let sent = handle.send(Command::Bootstrap(literals));
+    sent.and_then(|()| handle.send(Command::BootstrapHosts(names)))
+        .map_err(|_| Failure::failed("the engine did not start; try again"))?;
+    Ok(follow)
 }

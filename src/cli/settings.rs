@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use super::failure::Failure;
 use super::keys::{self, KEYS, Key};
 use super::layers::{Given, Layers, Origin};
+use super::names;
 use super::units;
+use crate::dns::{ForwarderConfig, Strategy};
 use crate::engine::config::Rates;
 
 /// Everything `run` can be told, parsed.
@@ -39,6 +41,10 @@ pub struct RunSettings {
     pub passive: bool,
     /// Largest info dictionary in bytes, at most 16 MiB.
     pub metadata_bytes_max: u64,
+    /// Whom to ask about names; nobody: whom the system asks.
+    pub forwarders: Vec<ForwarderConfig>,
+    /// How one of them is chosen.
+    pub dns_strategy: Strategy,
     /// What is never kept.
     pub filter: Option<PathBuf>,
     /// Contact peers on ports below 1024.
@@ -100,6 +106,8 @@ impl RunSettings {
             sweep: !values.one("no-sweep", keys::parse_switch)?,
             passive: !values.one("no-passive", keys::parse_switch)?,
             metadata_bytes_max: values.one("metadata-max", units::parse_size)?,
+            forwarders: values.each("dns-forwarder", names::parse_forwarder)?,
+            dns_strategy: values.one("dns-strategy", strategy)?,
             filter: values.text("filter").map(PathBuf::from),
             low_ports: values.one("peer-ports-below-1024", keys::parse_switch)?,
             keep_info: values.text("keep") == Some("info"),
@@ -172,6 +180,15 @@ impl Profile {
             Self::Server => Rates::SERVER,
             Self::Max => Rates::MAX,
         }
+    }
+}
+
+fn strategy(word: &str) -> Result<Strategy, String> {
+    match word {
+        "strict" => Ok(Strategy::Strict),
+        "parallel" => Ok(Strategy::Parallel),
+        "fastest" => Ok(Strategy::Fastest),
+        _ => Err(format!("`{word}` is none of strict, parallel, fastest")),
     }
 }
 

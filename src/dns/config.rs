@@ -1,6 +1,6 @@
 //! What the resolver is told at its start, and may be told again while it runs.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,6 +27,21 @@ pub struct Config {
     pub deadline: Duration,
     /// Cookies, random case and EDNS are used until a forwarder turns out not to know them.
     pub extras: bool,
+}
+
+/// What may change while the resolver runs: what the system says, and its user.
+#[derive(Clone, Debug, Default)]
+pub struct System {
+    /// Who is asked, in order of preference.
+    pub forwarders: Vec<ForwarderConfig>,
+    /// Names that need nobody to be asked.
+    pub hosts: Hosts,
+    /// Suffixes to try for short names, in order.
+    pub search: Vec<Name>,
+    /// A name with so many dots is tried as it is first.
+    pub ndots: u8,
+    /// This machine's addresses.
+    pub local: Vec<IpAddr>,
 }
 
 /// One resolver to ask.

@@ -128,9 +128,8 @@ impl Dns {
         let both = [v6, v4];
         let name = v4.name.clone();
         let mut found: Vec<_> = both.iter().flat_map(|resolved| addresses(resolved)).collect();
-        let has_some = |resolved: &&&Box<Resolved>| !addresses(resolved).is_empty();
-        let given =
-            both.iter().find(has_some).or(both.first()).and_then(|resolved| resolved.result.as_ref().ok());
+        let first = if addresses(v6).is_empty() { v4 } else { v6 };
+        let given = first.result.as_ref().ok();
         let source = given.map_or(Source::Memory, |given| given.source.clone());
         let failed = both.iter().find_map(|resolved| resolved.result.as_ref().err().copied());
         lookup.failure = failed.or(lookup.failure);

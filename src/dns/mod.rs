@@ -34,7 +34,7 @@ use crate::wire::dns::{Kind, Name, Rcode};
 
 pub use answer::Answer;
 pub use cache::{Cache, Key, Variant};
-pub use config::{Config, ForwarderConfig, Strategy};
+pub use config::{Config, ForwarderConfig, Strategy, System};
 pub use hosts::Hosts;
 pub use lookup::{Dns, Looked};
 pub use resolver::Resolver;

@@ -5,6 +5,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use super::answer::{Answer, Chain, Reading, Useless};
 use super::cache::{Cache, Freshness, Key, Variant};
 use super::config::Config;
@@ -12,10 +14,10 @@ use super::forwarders::Forwarders;
 use super::query::{Query, Via};
 use super::sockets::{self, Sockets};
 use super::streams::Streams;
-use super::{Event, Failure, Given, Resolved, Stats, User, Wish};
+use super::{Event, Failure, Given, Resolved, Stats, System, User, Wish};
 use crate::base::hash::{self, Map};
-use crate::base::{Cx, Instant, Rng, Slots, SocketId, Timers, Token};
-use crate::model::dns::Source;
+use crate::base::{Cx, Instant, Rng, Slots, SocketId, Timers, Token, UnixTime};
+use crate::model::dns::{SavedAnswer, Source};
 use crate::wire::dns::{Kind, Message, Name, Rcode};
 
 /// The resolver: no socket, no clock; datagrams, bytes and time are handed in.
@@ -113,10 +115,57 @@ impl Resolver {
         socket.or_else(|| self.wishes.pop_front())
     }
 
-    /// Answers that the archive does not have yet: keys, at most `most`.
-    pub fn take_unsaved(&mut self, most: usize) -> Vec<Box<[u8]>> {
-        let rest = self.unsaved.len().saturating_sub(most);
-        self.unsaved.split_off(rest)
+    /// Answers that the archive does not have yet.
+    pub fn take_unsaved(&mut self, now: Instant, unix: UnixTime) -> Vec<SavedAnswer> {
+        let keys = std::mem::take(&mut self.unsaved);
+        keys.into_iter().filter_map(|key| self.saved(key, now, unix)).collect()
+    }
+
+    /// Takes up an answer that the archive kept.
+    pub fn restore(&mut self, saved: &SavedAnswer, now: Instant, unix: UnixTime) {
+        let Some(answer) = Answer::restore(saved.message.as_ref().into()) else { return };
+        let age = unix.secs_since(saved.resolved_at);
+        let ttl = u64::from(answer.ttl);
+        let (left, stale) = (ttl.saturating_sub(age), age.saturating_sub(ttl));
+        self.cache.restore(&saved.key, answer, Duration::from_secs(left), Duration::from_secs(stale), now);
+    }
+
+    /// Changes whom to ask and what needs no asking. Questions under way are put to the new ones.
+    pub fn set_system(&mut self, cx: &mut Cx<'_>, system: System) {
+        (self.config.hosts, self.config.search) = (system.hosts, system.search);
+        self.config.ndots = system.ndots;
+        let same = self.forwarders.iter().map(|forwarder| &forwarder.config).eq(&system.forwarders);
+        if same {
+            return;
+        }
+        self.forwarders.replace(&system.forwarders, self.config.extras, cx.rng);
+        for conn in self.streams.all() {
+            self.streams.remove(conn);
+            self.wishes.push_back(Wish::Close(conn));
+        }
+        let all: Vec<_> = self.queries.iter().map(|(token, _)| token).collect();
+        for token in all {
+            self.begin_again(cx, token);
+        }
+    }
+
+    /// Forgets whom a question was put to, and puts it to those who are there now.
+    fn begin_again(&mut self, cx: &mut Cx<'_>, token: Token) {
+        let Some(query) = self.queries.get_mut(token) else { return };
+        if query.probe.is_some() {
+            return self.end(cx.now, token, Err(Failure::Stopped));
+        }
+        (query.asked, query.round) = (0, 0);
+        let numbers: Vec<_> = query.tries.iter().map(|one| one.number).collect();
+        numbers.into_iter().for_each(|number| self.drop_try(cx.now, token, number));
+        self.ask_next(cx, token);
+    }
+
+    fn saved(&self, key: Box<[u8]>, now: Instant, unix: UnixTime) -> Option<SavedAnswer> {
+        let entry = self.cache.usable(&key, now)?;
+        let resolved_at = UnixTime(unix.0.saturating_sub(u64::from(entry.age(now))));
+        let message = Bytes::copy_from_slice(entry.answer.message());
+        Some(SavedAnswer { key, message, resolved_at, ttl: entry.answer.ttl })
     }
 
     /// When [`Resolver::on_deadline`] wants to be called next.
@@ -315,6 +364,12 @@ impl Resolver {
                     Useless::Chain => Failure::Chain,
                     Useless::Malformed(_) => Failure::Malformed,
                 };
+                if useless == Useless::Chain
+                    && let Some(query) = self.queries.get_mut(token)
+                {
+                    // Another may know better where it leads from the beginning.
+                    (query.chain, query.at) = (Chain::default(), query.name.clone());
+                }
                 match number {
                     Some(number) => self.try_failed(cx, token, number, fault),
                     None => self.end(cx.now, token, Err(fault)),
@@ -438,5 +493,6 @@ const STALE_AFTER: Duration = Duration::from_millis(1_800);
 const PROBE_WITHIN: Duration = Duration::from_secs(2);
 /// What a hosts file says holds as long as the file: it is read again when it changes.
 const HOSTS_TTL: u32 = 60;
-/// Answers that wait for the archive; more come again when they are renewed.
-const UNSAVED_MAX: usize = 10_000;
+/// Answers that wait for the archive, which is asked once a second; more come again when they are
+/// renewed.
+const UNSAVED_MAX: usize = 4_000;

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use crate::dns;
 use crate::metadata::Filter;
 
 /// The engine's settings.
@@ -34,6 +35,8 @@ pub struct Config {
     pub ports_below_1024: bool,
     /// What is never kept.
     pub filter: Filter,
+    /// Whom to ask about names, and how.
+    pub dns: dns::Config,
 }
 
 /// Rates and caps; 0 is no limit.
@@ -112,6 +115,7 @@ impl Config {
             nodes_max: NODES_MAX,
             ports_below_1024: false,
             filter: Filter::default(),
+            dns: dns::Config::new(Vec::new()),
         }
     }
 

@@ -5,6 +5,9 @@ use std::net::{IpAddr, SocketAddr};
 use crate::base::{Id, InfoHash, Instant, NodeId, Path, SocketId, Token};
 use crate::model::{StoreOp, StoreResult, TlsFacts, TlsFailure, TlsWish, Torrent};
 
+use crate::dns;
+use crate::wire::dns::{Kind, Name};
+
 pub use super::work::{Job, Worked};
 
 /// A stream, by the name the engine gave it. Stale names reach nothing.
@@ -101,6 +104,8 @@ pub enum Why {
     Link,
     /// A query has no answer yet.
     Query,
+    /// A question about a name has no answer yet, or a server is to be asked again.
+    Name,
     /// A bucket will have refilled.
     Rate,
     /// A lookup, a sweep or a torrent is to be tried (again).
@@ -146,6 +151,12 @@ pub struct CommandId(pub u64);
 pub enum Command {
     /// Contact these as bootstrap nodes.
     Bootstrap(Vec<SocketAddr>),
+    /// The same by name and port: looked up until there is an answer.
+    BootstrapHosts(Vec<(String, u16)>),
+    /// What a name has.
+    Resolve(CommandId, NameQuestion),
+    /// Whom to ask about names, and which need nobody.
+    SetNames(Box<dns::System>),
     /// One `ping`.
     Ping(CommandId, SocketAddr),
     /// An iterative `find_node`.
@@ -166,6 +177,15 @@ pub enum Command {
     Pause(bool),
     /// Save, drain, close; then comes [`Output::Stopped`].
     Stop,
+}
+
+/// What is wanted of a name.
+#[derive(Clone, Debug)]
+pub enum NameQuestion {
+    /// Its addresses, in the order to be tried. Search suffixes are tried.
+    Host(String),
+    /// Its records of one type; the name is taken as it is.
+    Records(Box<Name>, Kind),
 }
 
 /// What a command came to.
@@ -195,6 +215,10 @@ pub enum Answer {
     },
     /// The metadata.
     Torrent(Box<Torrent>),
+    /// A host's addresses.
+    Looked(Box<dns::Looked>),
+    /// A name's records.
+    Records(Box<dns::Resolved>),
     /// The command is done; nothing else follows.
     Done {
         /// It found or did something.

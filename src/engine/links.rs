@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use bytes::Bytes;
 
-use crate::base::{Flow, InfoHash, Instant, Scope, SendQueue, Slots, Timers};
+use crate::base::{Flow, InfoHash, Instant, Scope, SendQueue, Slots, Timers, Token};
 use crate::metadata::{Fetch, Library, Serve};
 
 use super::io::LinkId;
@@ -44,6 +44,8 @@ pub(super) enum Machine {
     Fetch(Box<Fetch>),
     /// A peer wants metadata from us.
     Serve(Box<Serve>),
+    /// A connection to a DNS server, by its name in that room; true if it is to be secured.
+    Names(Token, bool),
 }
 
 /// Info dictionaries that we serve, by every hash they go by.
@@ -177,15 +179,19 @@ impl Links {
 }
 
 impl Link {
-    /// Hands bytes to the machine; what it leaves is kept and comes first the next time. False
-    /// if the stream is to be closed.
-    pub(super) fn feed(&mut self, now: Instant, data: &[u8], shelf: &Shelf) -> bool {
+    /// Hands bytes to the machine through `consume`, which says how many it used; what it leaves is
+    /// kept and comes first the next time. False if the stream is to be closed.
+    pub(super) fn feed(
+        &mut self,
+        data: &[u8],
+        consume: impl FnOnce(&mut Machine, &[u8]) -> Option<usize>,
+    ) -> bool {
         if self.rest.is_empty() {
-            let Some(used) = self.machine.on_bytes(now, data, shelf) else { return false };
+            let Some(used) = consume(&mut self.machine, data) else { return false };
             self.rest.extend_from_slice(&data[used..]);
         } else {
             self.rest.extend_from_slice(data);
-            let Some(used) = self.machine.on_bytes(now, &self.rest, shelf) else { return false };
+            let Some(used) = consume(&mut self.machine, &self.rest) else { return false };
             self.rest.drain(..used);
         }
         if self.rest.is_empty() {
@@ -201,10 +207,13 @@ impl Link {
 }
 
 impl Machine {
-    fn on_bytes(&mut self, now: Instant, data: &[u8], shelf: &Shelf) -> Option<usize> {
+    /// How many bytes it used; `None` if the stream is to be closed. A DNS server's bytes go to its
+    /// room instead.
+    pub(super) fn on_bytes(&mut self, now: Instant, data: &[u8], shelf: &Shelf) -> Option<usize> {
         match self {
             Self::Fetch(fetch) => fetch.on_bytes(now, data).ok(),
             Self::Serve(serve) => serve.on_bytes(now, data, shelf).ok(),
+            Self::Names(..) => None,
         }
     }
 
@@ -216,6 +225,7 @@ impl Machine {
         match self {
             Self::Fetch(fetch) => fetch.poll_write(out),
             Self::Serve(serve) => serve.poll_write(out),
+            Self::Names(..) => {}
         }
     }
 
@@ -223,12 +233,13 @@ impl Machine {
         match self {
             Self::Fetch(fetch) => fetch.on_deadline(now),
             Self::Serve(serve) => serve.on_deadline(now),
+            Self::Names(..) => {}
         }
     }
 
     pub(super) fn wants_read(&self) -> bool {
         match self {
-            Self::Fetch(_) => true,
+            Self::Fetch(_) | Self::Names(..) => true,
             Self::Serve(serve) => serve.wants_read(),
         }
     }
@@ -237,6 +248,8 @@ impl Machine {
         match self {
             Self::Fetch(fetch) => fetch.next_deadline(),
             Self::Serve(serve) => serve.next_deadline(),
+            // Its room wakes it.
+            Self::Names(..) => None,
         }
     }
 }

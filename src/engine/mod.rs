@@ -24,6 +24,7 @@ use crate::base::{
     Buckets, Cx, Flows, Id, InfoHash, Instant, Rng, SendQueue, SocketId, TokenBucket, UnixTime, hash,
 };
 use crate::dht::{self, Dht};
+use crate::dns::{self, Resolver};
 use crate::metadata::queue::{self, Queue};
 use crate::metadata::{Budget, Serve, verify};
 use crate::model::{Recovered, SavedId, StoreOp};
@@ -36,6 +37,7 @@ use pace::Pace;
 use persist::Persist;
 use stats::{LimitedBy, Stats, Tallies};
 use wiring::commands::Running;
+use wiring::names::Names;
 use wiring::refresh::Refresh;
 
 /// Everything that a crawler does, without doing any of it itself.
@@ -45,6 +47,7 @@ pub struct Engine {
     buckets: Buckets,
     pace: Pace,
     dht: Dht,
+    names: Names,
     queue: Queue,
     links: Links,
     known: Known,
@@ -90,10 +93,13 @@ impl Engine {
             }
         }
         dht.restore(&recovered.nodes, now, unix);
+        let mut resolver = Resolver::new(config.dns.clone(), NAMES_SOCKETS, &mut rng);
+        recovered.answers.iter().for_each(|saved| resolver.restore(saved, now, unix));
         Self {
             buckets,
             pace: Pace::default(),
             dht,
+            names: Names::new(dns::Dns::new(resolver)),
             queue,
             links: Links::default(),
             known,
@@ -124,13 +130,18 @@ impl Engine {
         match input {
             Input::Datagram(path, data) => {
                 self.buckets.bytes_in.take_up_to(now, data.len() as u64);
+                if path.socket.0 >= NAMES_SOCKETS {
+                    self.on_names_datagram(path, data);
+                    return 0;
+                }
                 let (dht, mut cx) = self.dht_cx();
                 let len = dht.on_datagram(&mut cx, path, data, reply);
                 self.drain_dht(now);
                 return len;
             }
-            // Nothing asks for these yet.
-            Input::Bound(..) | Input::Secured(..) | Input::Ticket(_) => {}
+            Input::Bound(socket, bound) => self.on_bound(socket, bound),
+            Input::Secured(link, _) => self.on_secured(link),
+            Input::Ticket(_) => {}
             Input::Opened(link) => self.on_opened(link, now),
             Input::Received(link, data) => self.on_received(link, data, now),
             Input::Eof(link) => self.on_eof(link, now),
@@ -166,6 +177,9 @@ impl Engine {
         self.start_refreshes(now);
         if let Some(output) = self.outbox.pop_front() {
             return output;
+        }
+        if let Some((path, len)) = self.names_transmit(scratch) {
+            return Output::Datagram(path, len);
         }
         let (dht, mut cx) = self.dht_cx();
         let sent = dht.poll_transmit(&mut cx, scratch);
@@ -233,7 +247,10 @@ impl Engine {
         let was_full = link.out.room() < ROOM_MIN;
         link.out.advance(count);
         if was_full {
-            link.machine.poll_write(&mut link.out);
+            match link.machine {
+                Machine::Names(conn, _) => drop(self.names.dns.resolver.poll_write(conn, &mut link.out)),
+                _ => link.machine.poll_write(&mut link.out),
+            }
         }
     }
 
@@ -327,6 +344,7 @@ impl Engine {
     pub fn check_invariants(&self) {
         self.dht.check_invariants();
         self.queue.check_invariants();
+        self.names.dns.resolver.check_invariants();
         self.links.check_invariants();
         assert!(self.queue.stats().looking <= self.dht.lookups(), "every lookup that is waited for goes on");
     }
@@ -345,12 +363,26 @@ impl Engine {
     fn on_opened(&mut self, id: LinkId, now: Instant) {
         self.buckets.flows.receive(now, Link::flow(id));
         let Some(link) = self.links.opened(id) else { return };
-        if let Machine::Fetch(fetch) = &mut link.machine {
-            fetch.on_opened(now);
-            let (hash, remote) = (fetch.hash(), link.remote);
-            self.queue.opened(hash, remote, now);
+        match &mut link.machine {
+            Machine::Fetch(fetch) => {
+                fetch.on_opened(now);
+                let (hash, remote) = (fetch.hash(), link.remote);
+                self.queue.opened(hash, remote, now);
+            }
+            Machine::Names(conn, false) => {
+                let conn = *conn;
+                self.names_ready(conn);
+            }
+            Machine::Names(_, true) | Machine::Serve(_) => {}
         }
         self.after_machine(id, now);
+    }
+
+    fn on_secured(&mut self, id: LinkId) {
+        if let Some(Machine::Names(conn, true)) = self.links.get(id).map(|link| &link.machine) {
+            let conn = *conn;
+            self.names_ready(conn);
+        }
     }
 
     fn on_received(&mut self, id: LinkId, data: &[u8], now: Instant) {
@@ -358,7 +390,11 @@ impl Engine {
         self.buckets.bytes_in.take_up_to(now, data.len() as u64);
         self.buckets.flows.receive(now, Link::flow(id));
         let Some(link) = self.links.get_mut(id) else { return };
-        let goes_on = link.feed(now, data, &self.shelf);
+        if let Machine::Names(conn, _) = link.machine {
+            return self.names_received(id, conn, data);
+        }
+        let shelf = &self.shelf;
+        let goes_on = link.feed(data, |machine, bytes| machine.on_bytes(now, bytes, shelf));
         self.after_machine(id, now);
         if !goes_on {
             self.close(id);
@@ -372,13 +408,20 @@ impl Engine {
                 self.after_machine(id, now);
             }
             Some(Machine::Serve(_)) => self.close(id),
+            Some(Machine::Names(conn, _)) => {
+                let conn = *conn;
+                self.close(id);
+                self.names_lost(conn);
+            }
             None => {}
         }
     }
 
     fn on_closed(&mut self, id: LinkId, reason: Reason, now: Instant) {
-        if let Some(link) = self.links.remove(id) {
-            self.fetch_closed(&link, reason, now);
+        let Some(link) = self.links.remove(id) else { return };
+        match link.machine {
+            Machine::Names(conn, _) => self.names_lost(conn),
+            Machine::Fetch(_) | Machine::Serve(_) => self.fetch_closed(&link, reason, now),
         }
     }
 
@@ -422,10 +465,12 @@ impl Engine {
         let (dht, mut cx) = self.dht_cx();
         dht.on_deadline(&mut cx);
         self.drain_dht(now);
+        self.names_deadline(now);
         if self.flush_at <= now {
             self.flush_at = now + FLUSH_EVERY;
             self.queue.on_deadline(now);
             self.drain_queue();
+            self.save_answers();
             self.persist.flush(|hash| self.known.contains(hash));
         }
         if self.save_at <= now {
@@ -448,6 +493,7 @@ impl Engine {
             (at, why)
         });
         let refresh = self.refresh.next_deadline().filter(|_| self.wants_work()).map(|at| (at, Why::Retry));
+        let name = self.names.next_deadline().map(|at| (at, Why::Name));
         let link = self.links.next_deadline().map(|at| (at, Why::Link));
         // What is overdue waits for something else than time, or for the next look at everything.
         let retry = self.queue.next_deadline().filter(|at| *at > now && self.wants_work());
@@ -456,7 +502,7 @@ impl Engine {
             Some(self.buckets.bytes_in.ready_at(now, 1)).filter(|at| *at > now).map(|at| (at, Why::Rate));
         let write = self.pace.next_deadline(&self.buckets.bytes_out).map(|at| (at, Why::Rate));
         let own = [Some((self.flush_at, Why::Save)), Some((self.save_at, Why::Save))];
-        let all = [dht, link, retry, refresh, read, write].into_iter().chain(own).flatten();
+        let all = [dht, name, link, retry, refresh, read, write].into_iter().chain(own).flatten();
         let (at, why) = all.min_by_key(|(at, _)| *at).unwrap_or((self.flush_at, Why::Save));
         // A wish that a limit holds back is looked at again shortly, not at once.
         (at.max(now + TURN_MIN), why)
@@ -495,6 +541,8 @@ impl Engine {
             return;
         }
         self.stopping = true;
+        self.stop_names(now);
+        self.save_answers();
         self.links.ids().into_iter().for_each(|id| self.close(id));
         self.queue.save_all();
         self.drain_queue();
@@ -569,5 +617,7 @@ const SWEEP_WINDOW_MAX: usize = 2_048;
 /// A queue with less room than a piece of metadata and its frame may have been too small for what
 /// there was to say.
 const ROOM_MIN: usize = 32 << 10;
+/// The first name of the resolver's sockets, behind those of all listen addresses.
+const NAMES_SOCKETS: u16 = 256;
 /// Accepted streams and fetches together.
 const LINKS_MAX: usize = 20_000;

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 
 use crate::base::InfoHash;
 use crate::model::archive::StoreFault;
+use crate::model::dns::SavedAnswer;
 use crate::model::{Pending, SavedNode, Sighting, StoreOp, StoreResult, Torrent};
 
 /// Operations that wait for the driver, and those that the archive has not acknowledged.
@@ -92,6 +93,13 @@ impl Persist {
         let waits = self.waiting.iter().any(|(lane, _)| *lane == Lane::Nodes);
         if !nodes.is_empty() && !waits && !self.unacknowledged.contains(&Lane::Nodes) {
             self.hand_in(Lane::Nodes, StoreOp::Nodes(nodes));
+        }
+    }
+
+    /// What names have; shed when the archive is behind, since it can be asked for again.
+    pub(super) fn answers(&mut self, answers: Vec<SavedAnswer>) {
+        if !answers.is_empty() && !self.is_behind() {
+            self.control(StoreOp::Answers(answers));
         }
     }
 

@@ -6,6 +6,9 @@ pub mod getting_started {}
 #[doc = include_str!("cli.md")]
 pub mod cli {}
 
+#[doc = include_str!("names.md")]
+pub mod names {}
+
 #[doc = include_str!("tuning.md")]
 pub mod tuning {}
 

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use super::dns::SavedAnswer;
 use super::torrent::Torrent;
 use crate::base::{InfoHash, NodeId, UnixTime};
 
@@ -23,6 +24,8 @@ pub enum StoreOp {
     Nodes(Vec<SavedNode>),
     /// The node id used on a listen address.
     OwnId(SavedId),
+    /// What names were found to have.
+    Answers(Vec<SavedAnswer>),
     /// A value that must survive a restart.
     Setting(&'static str, String),
     /// Commit what is there now, and close.
@@ -141,6 +144,8 @@ pub struct Recovered {
     pub ids: Vec<SavedId>,
     /// Settings by name.
     pub settings: Vec<(String, String)>,
+    /// What names were found to have, the newest first.
+    pub answers: Vec<SavedAnswer>,
     /// Torrents stored.
     pub torrents: u64,
 }

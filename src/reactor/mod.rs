@@ -14,7 +14,6 @@ mod links;
 pub mod net;
 #[cfg(not(feature = "tls"))]
 mod no_tls;
-pub mod resolve;
 mod sockets;
 pub mod start;
 pub mod sys;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::base::{InfoHash, Rng};
 use crate::model::archive::StoreFault;
+use crate::model::dns::SavedAnswer;
 use crate::model::{Pending, Recovered, SavedId, SavedNode, Sighting, StoreOp, StoreResult, Torrent};
 
 /// What one host has on its disk, and what is on its way there.
@@ -25,6 +26,7 @@ pub struct ModelStore {
     gone: BTreeSet<InfoHash>,
     nodes: Vec<SavedNode>,
     ids: Vec<SavedId>,
+    answers: BTreeMap<Box<[u8]>, SavedAnswer>,
     waiting: VecDeque<StoreOp>,
 }
 
@@ -40,6 +42,7 @@ impl Default for ModelStore {
             gone: BTreeSet::new(),
             nodes: Vec::new(),
             ids: Vec::new(),
+            answers: BTreeMap::new(),
             waiting: VecDeque::new(),
         }
     }
@@ -102,6 +105,7 @@ impl ModelStore {
             nodes: self.nodes.clone(),
             ids: self.ids.clone(),
             settings: Vec::new(),
+            answers: self.answers.values().cloned().collect(),
             torrents: self.torrents.len() as u64,
         }
     }
@@ -137,6 +141,9 @@ impl ModelStore {
                 self.ids.push(id);
             }
             StoreOp::Seen(seen) => self.seen.extend(seen.into_iter().map(|seen| (seen.infohash, seen))),
+            StoreOp::Answers(answers) => {
+                self.answers.extend(answers.into_iter().map(|answer| (answer.key.clone(), answer)));
+            }
             StoreOp::Setting(..) | StoreOp::Shutdown => {}
         }
     }

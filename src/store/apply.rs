@@ -2,6 +2,7 @@
 
 use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 
+use super::answers;
 use super::category::Category;
 use super::limits::{NODES_MAX, RULE_BYTES_MAX, RULES_MAX};
 use super::recover::compact;
@@ -61,6 +62,7 @@ impl Apply {
                 let sql = "INSERT OR REPLACE INTO own_ids VALUES (?1, ?2)";
                 conn.prepare_cached(sql)?.execute(params![listen.to_string(), id.0])?;
             }
+            StoreOp::Answers(all) => answers::save(conn, all)?,
             StoreOp::Setting(name, value) => setting(conn, name, value)?,
             StoreOp::Shutdown => {}
         }

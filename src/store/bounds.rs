@@ -5,6 +5,7 @@ use std::path::Path;
 
 use rusqlite::{Connection, params};
 
+use super::answers;
 use super::apply::{Reason, banish};
 use super::limits::PENDING_MAX;
 use super::schema::beside;
@@ -95,7 +96,7 @@ fn histories(conn: &Connection, now: UnixTime) -> rusqlite::Result<()> {
         );
         conn.execute(&excess, [HISTORY_ROWS_MAX])?;
     }
-    Ok(())
+    answers::bound(conn, now)
 }
 
 /// Reason, rows, days. Given up: after three months a torrent may have peers again. Evicted: a

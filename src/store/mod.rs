@@ -4,6 +4,7 @@
 //! whoever reads, in any process, and [`Keeper`] for what changes the archive while no engine
 //! runs. One process at a time writes to a database.
 
+mod answers;
 mod apply;
 pub mod archive;
 pub mod bounds;
@@ -102,7 +103,7 @@ impl Store {
         wake: impl Fn() + Send + 'static,
     ) -> Result<(Self, Recovered), OpenError> {
         let (conn, lock) = schema::open_writer(&config.db)?;
-        let recovered = recover::load(&conn).map_err(|error| {
+        let recovered = recover::load(&conn, writer::unix_now()).map_err(|error| {
             log::error!("cannot read the archive: {error}");
             schema::fault(&error)
         })?;
@@ -201,6 +202,7 @@ fn weight(op: &StoreOp) -> u64 {
         | StoreOp::Dropped(_)
         | StoreOp::Nodes(_)
         | StoreOp::OwnId(_)
+        | StoreOp::Answers(_)
         | StoreOp::Setting(..)
         | StoreOp::Shutdown => 0,
     }

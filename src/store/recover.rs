@@ -4,12 +4,13 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use rusqlite::{Connection, Row};
 
+use super::answers;
 use super::limits::{NODES_MAX, PENDING_MAX};
 use crate::base::{Id, InfoHash, UnixTime};
 use crate::model::{Pending, PendingState, Recovered, SavedId, SavedNode};
 
 /// Reads everything. The hashes are read out of the rows: 10 million take some ten seconds.
-pub fn load(conn: &Connection) -> rusqlite::Result<Recovered> {
+pub fn load(conn: &Connection, now: UnixTime) -> rusqlite::Result<Recovered> {
     let torrents: u64 = conn.query_row("SELECT count(*) FROM torrents", [], |row| row.get(0))?;
     Ok(Recovered {
         known: known(conn, torrents)?,
@@ -22,6 +23,7 @@ pub fn load(conn: &Connection) -> rusqlite::Result<Recovered> {
         )?,
         ids: collect(conn, "SELECT listen, id FROM own_ids LIMIT ?1", IDS_MAX, own_id)?,
         settings: settings(conn)?,
+        answers: answers::load(conn, now)?,
         torrents,
     })
 }

@@ -507,3 +507,53 @@ fn what_cannot_be_taken_is_given_back() {
     store.submit(StoreOp::Shutdown).unwrap();
     assert!(store.submit(StoreOp::Shutdown).is_err());
 }
+
+#[test]
+fn answers_come_back_at_the_next_start_and_hosts_have_a_row_of_the_seed() {
+    use crate::dns::{Answer, Key, Variant};
+    use crate::model::dns::SavedAnswer;
+    use crate::wire::dns::{Kind, Name};
+
+    let (_dir, db) = place();
+    let now = writer::unix_now();
+    let saved = |text: &str, kind: Kind, data: &[u8], age: u64| {
+        let name = Name::parse(text).unwrap();
+        let answer = Answer::local((&name, kind), 60, &[data.to_vec()]);
+        SavedAnswer {
+            key: Key::new(&name, kind, Variant::default()).bytes().into(),
+            message: answer.message().to_vec().into(),
+            resolved_at: UnixTime(now.0 - age),
+            ttl: 60,
+        }
+    };
+    let fresh = vec![
+        saved("a.test", Kind::A, &[192, 0, 2, 7], 5),
+        saved("a.test", Kind::AAAA, &[0x20; 16], 3),
+        saved("a.test", Kind::TXT, b"\x02hi", 4),
+        saved("stale.test", Kind::A, &[192, 0, 2, 8], 3_600),
+    ];
+    let old = saved("old.test", Kind::A, &[192, 0, 2, 9], 90_000);
+    let first = saved("a.test", Kind::A, &[192, 0, 2, 1], 50);
+    let all = fresh.iter().cloned().chain([old]).collect();
+    run(config(&db), vec![StoreOp::Answers(vec![first]), StoreOp::Answers(all)]);
+
+    let (store, recovered) = Store::open(config(&db), || {}).unwrap();
+    drop(store);
+    let mut expected = fresh;
+    expected.sort_by_key(|answer| std::cmp::Reverse(answer.resolved_at));
+    assert_eq!(recovered.answers, expected, "the newest first, what is too old not at all");
+
+    let conn = schema::open_reader(&db).unwrap();
+    let sql = "SELECT ipv4, ipv6, resolved_at, ttl FROM dns_cache WHERE hostname = 'a.test'";
+    let row: (String, String, u64, u32) =
+        conn.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))).unwrap();
+    let six = r#"["2020:2020:2020:2020:2020:2020:2020:2020"]"#.to_owned();
+    assert_eq!(row, (r#"["192.0.2.7"]"#.to_owned(), six, now.0 - 3, 60));
+    drop(conn);
+
+    let (mut conn, _lock) = schema::open_writer(&db).unwrap();
+    let tx = conn.transaction().unwrap();
+    bounds::Sweeper::default().step(&tx, now).unwrap();
+    let left: u32 = tx.query_row("SELECT count(*) FROM answers", [], |row| row.get(0)).unwrap();
+    assert_eq!(left, 4);
+}

@@ -32,6 +32,9 @@ impl Engine {
     pub(in crate::engine) fn on_command(&mut self, command: Command, now: Instant) {
         match command {
             Command::Bootstrap(hosts) => self.dht.bootstrap(&hosts, now),
+            Command::BootstrapHosts(hosts) => self.bootstrap_hosts(hosts),
+            Command::Resolve(id, question) => self.resolve(id, question),
+            Command::SetNames(system) => self.set_names(*system),
             Command::Ping(id, to) => {
                 let sent = self.dht.ping(id.0, to);
                 self.begin(id, Kind::Ping, sent);

@@ -3,4 +3,5 @@
 pub(super) mod commands;
 pub(super) mod fetches;
 pub(super) mod found;
+pub(super) mod names;
 pub(super) mod refresh;

@@ -131,7 +131,11 @@ impl Book {
             StoreOp::GivenUp(hashes) => self.settled.extend(hashes),
             StoreOp::Dropped(drop) => _ = self.settled.insert(drop.infohash),
             StoreOp::OwnId(id) => self.id = Some(*id),
-            StoreOp::Nodes(_) | StoreOp::Seen(_) | StoreOp::Setting(..) | StoreOp::Shutdown => {}
+            StoreOp::Nodes(_)
+            | StoreOp::Seen(_)
+            | StoreOp::Answers(_)
+            | StoreOp::Setting(..)
+            | StoreOp::Shutdown => {}
         }
     }
 
@@ -148,6 +152,7 @@ impl Book {
             StoreOp::Nodes(_)
             | StoreOp::OwnId(_)
             | StoreOp::Seen(_)
+            | StoreOp::Answers(_)
             | StoreOp::Setting(..)
             | StoreOp::Shutdown => {}
         }

@@ -304,6 +304,7 @@ impl Oracle {
             | Command::Peers(id, _)
             | Command::Announce(id, ..)
             | Command::Scrape(id, _) => told(*id, true),
+            Command::Resolve(id, _) => told(*id, true),
             Command::Fetch(id, hash, _) => {
                 told(*id, false);
                 book.archive.want(*hash);
@@ -314,7 +315,8 @@ impl Oracle {
             }
             Command::SetFilter(filter) => book.filter = filter.clone(),
             Command::Stop => book.stopping = true,
-            Command::Bootstrap(_) | Command::Pause(_) => {}
+            Command::Bootstrap(_) | Command::BootstrapHosts(_) | Command::SetNames(_) | Command::Pause(_) => {
+            }
         }
     }
 

@@ -1,0 +1,131 @@
+//! Whom to ask about names: the flags first, else what the system says, read again when it changes.
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::thread::Builder;
+use std::time::{Duration, SystemTime};
+
+use crate::dns::{ForwarderConfig, Hosts, ResolvConf, System};
+use crate::engine::io::Command;
+use crate::reactor::Handle;
+
+/// A forwarder from `ADDR[#NAME]` or `tls://ADDR[#NAME]`; the port is 53, or 853 with TLS (RFC 7858),
+/// unless given. With TLS the name is whose certificate it must have, else the address itself.
+pub fn parse_forwarder(text: &str) -> Result<ForwarderConfig, String> {
+    let (tls, rest) = text.strip_prefix("tls://").map_or((false, text), |rest| (true, rest));
+    let (addr, name) = rest.split_once('#').map_or((rest, None), |(addr, name)| (addr, Some(name)));
+    let port = if tls { TLS_PORT } else { crate::dns::system::PORT };
+    let bare = addr.trim_start_matches('[').trim_end_matches(']');
+    let addr = match (bare.parse::<IpAddr>(), addr.parse::<SocketAddr>()) {
+        (Ok(ip), _) => SocketAddr::new(ip, port),
+        (_, Ok(addr)) if addr.port() != 0 => addr,
+        _ => {
+            return Err(format!(
+                "`{text}` is no address of a server; give one like 9.9.9.9, 127.0.0.1:5353 or tls://9.9.9.9#dns.quad9.net"
+            ));
+        }
+    };
+    if name.is_some_and(|name| name.is_empty() || name.len() > NAME_MAX) {
+        return Err(format!("`{text}` has no name behind the #; give one, or leave the # out"));
+    }
+    let shown = if tls { format!("tls://{addr}") } else { addr.to_string() };
+    Ok(ForwarderConfig {
+        addr,
+        name: name.map_or(shown, str::to_owned).into(),
+        tls: tls.then(|| name.map_or_else(|| addr.ip().to_string(), str::to_owned).into()),
+    })
+}
+
+/// What the system says now: its resolvers (unless some are given), hosts, suffixes, addresses.
+pub fn system(given: &[ForwarderConfig]) -> System {
+    let conf = ResolvConf::parse(&read(RESOLV_CONF));
+    let forwarders = match given {
+        [] if conf.servers.is_empty() => vec![ForwarderConfig::plain(LOCAL_SERVER)],
+        [] => conf.servers.iter().copied().map(ForwarderConfig::plain).collect(),
+        given => given.to_vec(),
+    };
+    let local = if_addrs::get_if_addrs().unwrap_or_default();
+    let local = local.into_iter().map(|interface| interface.ip()).collect();
+    System { forwarders, hosts: Hosts::parse(&read(HOSTS)), search: conf.search, ndots: conf.ndots, local }
+}
+
+/// Hands over what the system says, and again whenever it says something else. Dropping it ends that.
+pub struct Follow {
+    _stop: SyncSender<()>,
+}
+
+impl Follow {
+    /// Begins at once.
+    pub fn spawn(given: Vec<ForwarderConfig>, handle: Handle) -> io::Result<Self> {
+        let (stop, stopped) = sync_channel(0);
+        Builder::new().name("names".into()).spawn(move || follow(&given, &handle, &stopped))?;
+        Ok(Self { _stop: stop })
+    }
+}
+
+fn follow(given: &[ForwarderConfig], handle: &Handle, stopped: &Receiver<()>) {
+    let mut known = None;
+    loop {
+        let now = [RESOLV_CONF, HOSTS].map(changed);
+        if known != Some(now) && handle.send(Command::SetNames(Box::new(system(given)))).is_ok() {
+            known = Some(now);
+        }
+        if stopped.recv_timeout(LOOK_EVERY) != Err(RecvTimeoutError::Timeout) {
+            return;
+        }
+    }
+}
+
+/// When a file was changed, and how long it is.
+fn changed(path: &str) -> Option<(SystemTime, u64)> {
+    let meta = fs::metadata(path).ok()?;
+    Some((meta.modified().ok()?, meta.len()))
+}
+
+/// Nothing, if it is not there or is no text.
+fn read(path: &str) -> String {
+    let mut text = String::new();
+    let read = File::open(path).and_then(|file| file.take(FILE_MAX).read_to_string(&mut text));
+    read.inspect_err(|fault| log::debug!("cannot read {path}: {fault}"))
+        .map_or_else(|_| String::new(), |_| text)
+}
+
+const RESOLV_CONF: &str = "/etc/resolv.conf";
+const HOSTS: &str = "/etc/hosts";
+/// resolv.conf(5): without a server the one on this machine is asked.
+const LOCAL_SERVER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 53);
+const TLS_PORT: u16 = 853;
+const NAME_MAX: usize = 253;
+/// The largest block lists in hosts form are some 5 MB.
+const FILE_MAX: u64 = 16 << 20;
+/// A network changes seldom; two calls of stat(2) cost nothing.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn forwarders_are_read_as_they_are_written() {
+        let read = |text: &str| {
+            parse_forwarder(text).map(|read| format!("{} {} {:?}", read.addr, read.name, read.tls))
+        };
+        assert_eq!(read("9.9.9.9").unwrap(), "9.9.9.9:53 9.9.9.9:53 None");
+        assert_eq!(read("127.0.0.1:5301#mine").unwrap(), "127.0.0.1:5301 mine None");
+        assert_eq!(read("::1").unwrap(), "[::1]:53 [::1]:53 None");
+        assert_eq!(read("[::1]:5353").unwrap(), "[::1]:5353 [::1]:5353 None");
+        assert_eq!(
+            read("tls://9.9.9.9#dns.quad9.net").unwrap(),
+            "9.9.9.9:853 dns.quad9.net Some(\"dns.quad9.net\")"
+        );
+        assert_eq!(
+            read("tls://127.0.0.1:8853").unwrap(),
+            "127.0.0.1:8853 tls://127.0.0.1:8853 Some(\"127.0.0.1\")"
+        );
+        for bad in ["", "dns.example", "1.2.3.4#", "1.2.3.4:0", "tls://", "1.2.3.4:99999"] {
+            assert!(parse_forwarder(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,272 @@
+//! `dns` meets the driver, the commands and the DHT: its sockets and connections are opened, and
+//! what it finds goes to whoever asked.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::base::{Cx, Instant, Path, SocketId, Token};
+use crate::dns::{self, Dns, Event, Looked, User, Variant, Wish};
+use crate::engine::Engine;
+use crate::engine::io::{Answer, BindFault, CommandId, LinkId, NameQuestion, Output};
+use crate::engine::links::Machine;
+use crate::model::TlsWish;
+use crate::wire::dns::{Kind, Name};
+
+/// The room and what of it belongs to the engine's other parts.
+pub(in crate::engine) struct Names {
+    pub(in crate::engine) dns: Dns,
+    /// The link of each connection to a forwarder.
+    conns: BTreeMap<Token, LinkId>,
+    /// What look-ups under way are for.
+    wanted: BTreeMap<u64, Wanted>,
+    next: u64,
+    /// Bootstrap hosts that have no address yet.
+    hosts: Vec<(String, u16)>,
+    hosts_at: Instant,
+    pause: Duration,
+}
+
+enum Wanted {
+    Command(CommandId),
+    Bootstrap(String, u16),
+}
+
+impl Names {
+    pub(in crate::engine) fn new(dns: Dns) -> Self {
+        Self {
+            dns,
+            conns: BTreeMap::new(),
+            wanted: BTreeMap::new(),
+            next: 0,
+            hosts: Vec::new(),
+            hosts_at: Instant::FAR,
+            pause: FIRST_RETRY,
+        }
+    }
+
+    /// When something is to be done.
+    pub(in crate::engine) fn next_deadline(&self) -> Option<Instant> {
+        let hosts = Some(self.hosts_at).filter(|at| *at < Instant::FAR);
+        self.dns.resolver.next_deadline().into_iter().chain(hosts).min()
+    }
+
+    fn begin(&mut self, wanted: Wanted) -> u64 {
+        self.next += 1;
+        self.wanted.insert(self.next, wanted);
+        self.next
+    }
+}
+
+impl Engine {
+    /// A datagram came to a socket that is not of the DHT.
+    pub(in crate::engine) fn on_names_datagram(&mut self, path: Path, data: &[u8]) {
+        let (names, mut cx) = self.names_cx();
+        names.dns.resolver.on_datagram(&mut cx, path, data);
+        self.drain_names();
+    }
+
+    pub(in crate::engine) fn on_bound(&mut self, socket: SocketId, bound: Result<SocketAddr, BindFault>) {
+        let bound = bound.map(|_| ()).map_err(|fault| fault == BindFault::InUse);
+        let (names, mut cx) = self.names_cx();
+        names.dns.resolver.on_bound(&mut cx, socket, bound);
+        self.drain_names();
+    }
+
+    /// A connection to a forwarder may be written on.
+    pub(in crate::engine) fn names_ready(&mut self, conn: Token) {
+        self.names.dns.resolver.on_ready(conn);
+        self.drain_names();
+    }
+
+    /// Bytes of a connection to a forwarder; it is closed if they are no DNS.
+    pub(in crate::engine) fn names_received(&mut self, id: LinkId, conn: Token, data: &[u8]) {
+        let Some(link) = self.links.get_mut(id) else { return };
+        let resolver = &mut self.names.dns.resolver;
+        let mut cx = Cx { now: self.now, unix: self.unix, rng: &mut self.rng, buckets: &mut self.buckets };
+        let goes_on = link.feed(data, |_, bytes| resolver.on_bytes(&mut cx, conn, bytes).ok());
+        if !goes_on {
+            self.close(id);
+            self.names_lost(conn);
+        }
+        self.drain_names();
+    }
+
+    /// A connection to a forwarder is gone.
+    pub(in crate::engine) fn names_lost(&mut self, conn: Token) {
+        self.names.conns.remove(&conn);
+        let (names, mut cx) = self.names_cx();
+        names.dns.resolver.conn_lost(&mut cx, conn);
+        self.drain_names();
+    }
+
+    pub(in crate::engine) fn names_deadline(&mut self, now: Instant) {
+        let (names, mut cx) = self.names_cx();
+        names.dns.resolver.on_deadline(&mut cx);
+        if self.names.hosts_at <= now {
+            self.names.hosts_at = Instant::FAR;
+            let hosts = std::mem::take(&mut self.names.hosts);
+            hosts
+                .into_iter()
+                .for_each(|(host, port)| self.look_up_host(&host.clone(), Wanted::Bootstrap(host, port)));
+        }
+        self.drain_names();
+    }
+
+    /// The next question to a forwarder.
+    pub(in crate::engine) fn names_transmit(&mut self, scratch: &mut [u8]) -> Option<(Path, usize)> {
+        let (names, mut cx) = self.names_cx();
+        let sent = names.dns.resolver.poll_transmit(&mut cx, scratch);
+        self.drain_names();
+        sent
+    }
+
+    /// Bootstrap nodes by name: looked up until each has had an answer.
+    pub(in crate::engine) fn bootstrap_hosts(&mut self, hosts: Vec<(String, u16)>) {
+        for (host, port) in hosts.into_iter().take(HOSTS_MAX) {
+            self.look_up_host(&host.clone(), Wanted::Bootstrap(host, port));
+        }
+        self.drain_names();
+    }
+
+    pub(in crate::engine) fn resolve(&mut self, id: CommandId, question: NameQuestion) {
+        match question {
+            NameQuestion::Host(host) => self.look_up_host(&host, Wanted::Command(id)),
+            NameQuestion::Records(name, kind) => self.ask_records(id, &name, kind),
+        }
+        self.drain_names();
+    }
+
+    /// Changes whom the resolver asks, and what it need not ask for.
+    pub(in crate::engine) fn set_names(&mut self, system: dns::System) {
+        let (names, mut cx) = self.names_cx();
+        names.dns.local.clone_from(&system.local);
+        names.dns.resolver.set_system(&mut cx, system);
+        if !names.hosts.is_empty() {
+            // Whoever is asked now may know them.
+            names.hosts_at = names.hosts_at.min(cx.now);
+        }
+        self.drain_names();
+    }
+
+    /// Ends every look-up and closes what belongs to them.
+    pub(in crate::engine) fn stop_names(&mut self, now: Instant) {
+        self.names.dns.resolver.stop(now);
+        self.drain_names();
+        self.names.hosts_at = Instant::FAR;
+    }
+
+    /// Hands the archive the answers that it does not have yet.
+    pub(in crate::engine) fn save_answers(&mut self) {
+        let answers = self.names.dns.resolver.take_unsaved(self.now, self.unix);
+        self.persist.answers(answers);
+    }
+
+    fn ask_records(&mut self, id: CommandId, name: &Name, kind: Kind) {
+        let (names, mut cx) = self.names_cx();
+        names.dns.resolver.resolve(&mut cx, (name, kind, Variant::default()), User::Command(id.0));
+    }
+
+    fn look_up_host(&mut self, host: &str, wanted: Wanted) {
+        let user = self.names.begin(wanted);
+        let (names, mut cx) = self.names_cx();
+        names.dns.look_up(&mut cx, host, user);
+    }
+
+    /// What the resolver wishes, and what it has found.
+    fn drain_names(&mut self) {
+        while let Some(wish) = self.names.dns.resolver.poll_wish() {
+            self.grant(wish);
+        }
+        loop {
+            let (names, mut cx) = self.names_cx();
+            let Some(event) = names.dns.poll_event(&mut cx) else { break };
+            match event {
+                Event::Resolved(User::Command(id), resolved) => {
+                    let found = resolved.result.as_ref().is_ok_and(|given| !given.answer.negative);
+                    self.outbox.push_back(Output::Answer(CommandId(id), Answer::Records(resolved)));
+                    self.end_command(CommandId(id), found);
+                }
+                Event::Resolved(User::Host(_), _) => {}
+                Event::Forwarder { name, addr, up } => {
+                    let state = if up { "answers again" } else { "does not answer; others are asked" };
+                    log::warn!("the DNS server {name} ({addr}) {state}");
+                }
+            }
+        }
+        while let Some((user, looked)) = self.names.dns.poll_looked() {
+            self.on_looked(user, looked);
+        }
+        while let Some(wish) = self.names.dns.resolver.poll_wish() {
+            self.grant(wish);
+        }
+    }
+
+    fn on_looked(&mut self, user: u64, looked: Box<Looked>) {
+        match self.names.wanted.remove(&user) {
+            Some(Wanted::Command(id)) => {
+                let found = !looked.addresses.is_empty();
+                self.outbox.push_back(Output::Answer(id, Answer::Looked(looked)));
+                self.end_command(id, found);
+            }
+            Some(Wanted::Bootstrap(host, port)) if looked.addresses.is_empty() => {
+                log::debug!("bootstrap host {host} has no address now: {:?}", looked.failure);
+                if self.names.hosts_at == Instant::FAR {
+                    self.names.hosts_at = self.now + self.names.pause;
+                    self.names.pause = (self.names.pause * 2).min(RETRY_MAX);
+                }
+                self.names.hosts.push((host, port));
+            }
+            Some(Wanted::Bootstrap(_, port)) => {
+                let addresses = looked.addresses.iter().take(ADDRESSES_MAX);
+                let found: Vec<_> = addresses.map(|(ip, _)| SocketAddr::new(*ip, port)).collect();
+                self.dht.bootstrap(&found, self.now);
+            }
+            None => {}
+        }
+    }
+
+    fn grant(&mut self, wish: Wish) {
+        match wish {
+            Wish::Bind(socket, addr) => self.outbox.push_back(Output::Bind(socket, addr)),
+            Wish::Unbind(socket) => self.outbox.push_back(Output::Unbind(socket)),
+            Wish::Connect { conn, to, tls } => {
+                let link = self.links.insert(Machine::Names(conn, tls.is_some()), to, false);
+                self.names.conns.insert(conn, link);
+                let tls = tls.map(|server| {
+                    Box::new(TlsWish { server: server.to_string(), alpn: vec![b"dot".to_vec()] })
+                });
+                self.outbox.push_back(Output::Connect { link, from: None, to, tls });
+            }
+            Wish::Write(conn) => {
+                let Some(id) = self.names.conns.get(&conn).copied() else { return };
+                let Some(link) = self.links.get_mut(id) else { return };
+                if self.names.dns.resolver.poll_write(conn, &mut link.out) {
+                    self.outbox.push_back(Output::Write(id));
+                }
+            }
+            Wish::Close(conn) => {
+                if let Some(id) = self.names.conns.remove(&conn) {
+                    self.close(id);
+                }
+            }
+        }
+    }
+
+    fn end_command(&mut self, id: CommandId, found: bool) {
+        self.outbox.push_back(Output::Answer(id, Answer::Done { found, answered: 0 }));
+    }
+
+    fn names_cx(&mut self) -> (&mut Names, Cx<'_>) {
+        let cx = Cx { now: self.now, unix: self.unix, rng: &mut self.rng, buckets: &mut self.buckets };
+        (&mut self.names, cx)
+    }
+}
+
+/// The most bootstrap hosts that are taken; the default list has fewer than ten.
+const HOSTS_MAX: usize = 64;
+/// The most addresses of one name; those known have one or two.
+const ADDRESSES_MAX: usize = 16;
+/// A laptop's network is usually there within seconds of waking.
+const FIRST_RETRY: Duration = Duration::from_secs(5);
+const RETRY_MAX: Duration = Duration::from_secs(300);
