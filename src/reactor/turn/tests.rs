@@ -1,5 +1,8 @@
 //! The turn, over a network that is made up.
 
+#[cfg(feature = "tls")]
+mod secure;
+
 use super::datagrams::BATCHES_PER_TURN;
 use super::*;
 
@@ -11,11 +14,11 @@ use bytes::Bytes;
 
 use crate::base::{Rng, SendQueue, Token};
 use crate::engine::io::{AcceptorId, Answer, BindFault, CommandId, Why};
-use crate::model::TlsCause;
 use crate::model::archive::StoreResult;
+use crate::model::{TlsCause, TlsFacts};
 use crate::reactor::fake::{FAKE_BATCH, FakeNet};
 use crate::reactor::sys::signals::Arrived;
-use crate::reactor::{Clock, Handle, Listen, ReactorConfig, listen};
+use crate::reactor::{Clock, Handle, Listen, ReactorConfig, Roots, listen};
 
 /// What the scripted engine was told.
 #[derive(Debug, PartialEq)]
@@ -47,6 +50,7 @@ struct Script {
     writable: Option<usize>,
     polls: usize,
     deadline: Option<Instant>,
+    facts: Vec<TlsFacts>,
     /// The names of what is accepted next, and what asked for one.
     admits: VecDeque<LinkId>,
     asked: Vec<(AcceptorId, SocketAddr)>,
@@ -61,7 +65,10 @@ impl Drive for Script {
                 return data.len();
             }
             Input::Bound(socket, bound) => Seen::Bound(socket, bound),
-            Input::Secured(link, _) => Seen::Secured(link),
+            Input::Secured(link, facts) => {
+                self.facts.push(*facts);
+                Seen::Secured(link)
+            }
             Input::Ticket(link) => Seen::Ticket(link),
             Input::Insecure(link, failure) => Seen::Insecure(link, failure.cause),
             Input::Opened(link) => {
@@ -173,9 +180,13 @@ impl Observer<Script> for Watch {
 type Faked<const EDGES: bool> = Reactor<Script, Model, Watch, FakeNet<EDGES>>;
 
 fn fake<const EDGES: bool>() -> Faked<EDGES> {
+    fake_trusting(Roots::System)
+}
+
+fn fake_trusting<const EDGES: bool>(roots: Roots) -> Faked<EDGES> {
     let at = Listen { addr: "127.0.0.1:6881".parse().unwrap(), explicit: true };
     let accept = vec!["127.0.0.1:1".parse().unwrap(), "127.0.0.1:2".parse().unwrap()];
-    let config = ReactorConfig { listen: vec![at], accept, ..ReactorConfig::default() };
+    let config = ReactorConfig { listen: vec![at], accept, roots, ..ReactorConfig::default() };
     let listening = Listening::on(FakeNet::<EDGES>::new(), &config).unwrap();
     Reactor::new(listening, Script::default(), Model::default(), Watch::default())
 }
