@@ -11,7 +11,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 
-use dht_hunter::base::{Instant, SendQueue, SocketId, Token, UnixTime};
+use dht_hunter::base::{Instant, Path, SendQueue, SocketId, Token, UnixTime};
 use dht_hunter::engine::Engine;
 use dht_hunter::engine::config::{Config, Rates};
 use dht_hunter::engine::io::{AcceptorId, Answer, CommandId, Input, LinkId, Output};
@@ -72,7 +72,17 @@ struct Outside<'a> {
     crowd: Crowd,
     commands: Commands,
     handle: Option<Handle>,
-    sockets: Vec<Socket>,
+    /// The listen sockets, from 0, and those that were bound besides, from [`BOUND`].
+    sockets: BTreeMap<u16, Socket>,
+    listening: u16,
+    lives: u32,
+    /// What is to be asked for besides what the engine asks for.
+    wishes: VecDeque<Wish>,
+    binding: VecDeque<SocketId>,
+    accepting: bool,
+    knocking: u32,
+    /// Somebody knocked, or the last look said that nobody does: tell of it.
+    door_armed: bool,
     streams: BTreeMap<LinkId, Stream>,
     /// Links that were closed, for stale events.
     gone: Vec<LinkId>,
@@ -106,8 +116,18 @@ enum Told {
     Eof,
 }
 
+/// What is asked for in the engine's place.
+enum Wish {
+    Bind(u16),
+    Unbind(u16),
+    Send(u16),
+    Accept(bool),
+}
+
 #[derive(Default)]
 struct Socket {
+    /// No two have the same, whatever their names; what comes to one says it.
+    life: u32,
     inbox: VecDeque<(SocketAddr, Vec<u8>)>,
     /// Something arrived, or the last look said that there was nothing: tell of arrivals.
     armed: bool,
@@ -164,7 +184,14 @@ impl<'a> Outside<'a> {
             crowd: Crowd::new(listen.to_vec()),
             commands: Commands::default(),
             handle: None,
-            sockets: listen.iter().map(|_| socket()).collect(),
+            sockets: (0..).zip(listen).map(|(id, _)| (id, socket())).collect(),
+            listening: listen.len() as u16,
+            lives: 0,
+            wishes: VecDeque::new(),
+            binding: VecDeque::new(),
+            accepting: true,
+            knocking: 0,
+            door_armed: true,
             streams: BTreeMap::new(),
             gone: Vec::new(),
             archive: Shelf::default(),
@@ -202,12 +229,11 @@ impl<'a> Outside<'a> {
                 10..=21 => self.stir(),
                 22 => self.spurious(ready),
                 23 => {
-                    let socket = self.feed.below(self.sockets.len());
-                    self.sockets[socket].room = self.feed.below(8);
+                    let room = self.feed.below(8);
+                    self.any_socket().room = room;
                 }
                 24 => {
-                    let socket = self.feed.below(self.sockets.len());
-                    self.sockets[socket].error = Some(io::ErrorKind::OutOfMemory);
+                    self.any_socket().error = Some(io::ErrorKind::OutOfMemory);
                 }
                 25..=26 => self.archive.refuses = self.feed.one_in(2),
                 27..=29 => {
@@ -224,10 +250,40 @@ impl<'a> Outside<'a> {
                 _ => match self.feed.u8() {
                     0xff => self.stop(),
                     0xfe => self.signals.reload = true,
+                    0xf0..0xfe => self.wish(),
                     _ => self.acknowledge(),
                 },
             }
         }
+    }
+
+    fn any_socket(&mut self) -> &mut Socket {
+        let at = self.feed.below(self.sockets.len());
+        self.sockets.values_mut().nth(at).expect("just counted")
+    }
+
+    /// Something about sockets that the engine has no part in.
+    fn wish(&mut self) {
+        let id = BOUND + self.feed.below(3) as u16;
+        match self.feed.u8() % 8 {
+            0..=1 => self.wishes.push_back(Wish::Bind(id)),
+            2 => self.wishes.push_back(Wish::Unbind(id)),
+            3 => self.wishes.push_back(Wish::Send(id)),
+            4 => self.wishes.push_back(Wish::Accept(self.feed.one_in(2))),
+            5 => {
+                self.knocking += 1;
+                self.door_armed |= self.edges;
+            }
+            _ => {
+                let (edges, many) = (self.edges, self.feed.below(100));
+                let Some(socket) = self.sockets.get_mut(&id) else { return };
+                let said = socket.life.to_be_bytes().to_vec();
+                let from = SocketAddr::from(([80, 9, 9, 9], 53));
+                socket.inbox.extend((0..many).map(|_| (from, said.clone())));
+                socket.armed |= edges;
+            }
+        }
+        self.woken = true;
     }
 
     fn stop(&mut self) {
@@ -237,7 +293,7 @@ impl<'a> Outside<'a> {
 
     fn arrive(&mut self) {
         let (path, said) = self.crowd.says(&mut self.feed);
-        let Some(socket) = self.sockets.get_mut(usize::from(path.socket.0)) else { return };
+        let Some(socket) = self.sockets.get_mut(&path.socket.0) else { return };
         if socket.inbox.len() < 64 {
             let mut said = said;
             if self.feed.u8() == 0xff {
@@ -277,6 +333,31 @@ impl<'a> Outside<'a> {
                 stream.incoming.extend(data);
             }
         }
+    }
+
+    /// What is asked for in the engine's place.
+    fn wished(&mut self, scratch: &mut [u8]) -> Option<Output> {
+        let wish = self.wishes.pop_front()?;
+        assert!(self.to_send.is_empty(), "a datagram was not passed on");
+        let at = SocketAddr::from(([0, 0, 0, 0], 5_353));
+        Some(match wish {
+            Wish::Bind(id) => {
+                self.binding.push_back(SocketId(id));
+                Output::Bind(SocketId(id), at)
+            }
+            Wish::Unbind(id) => Output::Unbind(SocketId(id)),
+            Wish::Send(id) => {
+                scratch[0] = b's';
+                if self.sockets.contains_key(&id) {
+                    self.to_send.push_back((SocketId(id), at, vec![b's']));
+                }
+                Output::Datagram(Path { socket: SocketId(id), local: None, remote: at }, 1)
+            }
+            Wish::Accept(on) => {
+                self.accepting = on;
+                Output::Accept(on)
+            }
+        })
     }
 
     fn any_stream(&mut self) -> Option<LinkId> {
@@ -335,7 +416,7 @@ impl<'a> Outside<'a> {
                 (stream.ended, stream.edge) = (true, true);
             }
         }
-        self.sockets.iter_mut().for_each(|socket| socket.room = usize::MAX);
+        self.sockets.values_mut().for_each(|socket| socket.room = usize::MAX);
         self.archive.refuses = false;
         let given = std::mem::take(&mut self.archive.given);
         if given > 0 {
@@ -348,14 +429,17 @@ impl<'a> Outside<'a> {
 
     /// Tells of what is ready.
     fn tell<const EDGES: bool>(&mut self, ready: &mut Vec<Ready>) {
-        for (index, socket) in self.sockets.iter_mut().enumerate() {
+        for (index, socket) in &mut self.sockets {
             let readable = socket.armed && !socket.inbox.is_empty();
             let writable = socket.blocked && socket.room > 0;
             if readable || writable {
                 socket.armed &= !readable;
                 socket.blocked &= !writable;
-                ready.push(Ready::Udp { socket: SocketId(index as u16), readable, writable });
+                ready.push(Ready::Udp { socket: SocketId(*index), readable, writable });
             }
+        }
+        if self.knocking > 0 && std::mem::take(&mut self.door_armed) {
+            ready.push(Ready::Acceptor(AcceptorId(0)));
         }
         for (link, stream) in &mut self.streams {
             let failed = matches!(stream.outcome, Outcome::Failed(_)) || stream.error.is_some();
@@ -382,7 +466,9 @@ impl<'a> Outside<'a> {
 
     /// Nothing is left to be done: nothing that waits was forgotten.
     fn nothing_forgotten(&self, engine: &Engine) {
-        for (index, socket) in self.sockets.iter().enumerate() {
+        assert!(!self.accepting || self.knocking == 0, "somebody knocks and nobody opens");
+        assert!(self.binding.is_empty(), "a bind was never answered");
+        for (index, socket) in &self.sockets {
             assert!(socket.inbox.is_empty(), "datagrams lie in socket {index}");
             assert!(!socket.blocked, "socket {index} was never flushed");
         }
@@ -460,6 +546,15 @@ impl<const EDGES: bool> Net for FuzzNet<'_, EDGES> {
     }
 
     fn udp_bind(&mut self, id: SocketId, addr: SocketAddr) -> io::Result<(Udp, SocketAddr)> {
+        if id.0 >= BOUND {
+            let it = &mut *self.outside.borrow_mut();
+            if it.interrupts() {
+                return Err(io::Error::from_raw_os_error([24, 98, 99][it.feed.below(3)]));
+            }
+            it.lives += 1;
+            let socket = Socket { life: it.lives, armed: true, room: usize::MAX, ..Socket::default() };
+            assert!(it.sockets.insert(id.0, socket).is_none(), "{id:?} is bound twice");
+        }
         let reply = vec![0; DATAGRAM_MAX].into_boxed_slice();
         Ok((Udp { id, batch: Vec::new(), outgoing: VecDeque::new(), reply }, addr))
     }
@@ -467,7 +562,7 @@ impl<const EDGES: bool> Net for FuzzNet<'_, EDGES> {
     fn udp_recv(&mut self, udp: &mut Udp) -> io::Result<UdpBatch> {
         let it = &mut *self.outside.borrow_mut();
         let interrupted = it.interrupts();
-        let socket = &mut it.sockets[usize::from(udp.id.0)];
+        let socket = it.sockets.get_mut(&udp.id.0).expect("a socket that is there");
         if let Some(error) = socket.error.take() {
             return Err(error.into());
         }
@@ -505,7 +600,7 @@ impl<const EDGES: bool> Net for FuzzNet<'_, EDGES> {
 
     fn udp_flush(&mut self, udp: &mut Udp) -> io::Result<SendReport> {
         let it = &mut *self.outside.borrow_mut();
-        let socket = &it.sockets[usize::from(udp.id.0)];
+        let socket = &it.sockets[&udp.id.0];
         assert!(!socket.blocked, "it was told that there is no room");
         let mut report = SendReport::default();
         let mut room = socket.room;
@@ -518,7 +613,7 @@ impl<const EDGES: bool> Net for FuzzNet<'_, EDGES> {
                 continue;
             }
             report.sent += 1;
-            let path = dht_hunter::base::Path { socket: udp.id, local: None, remote: to };
+            let path = Path { socket: udp.id, local: None, remote: to };
             if data.windows(6).any(|it| it == b"1:y1:q") {
                 it.crowd.sees(path, &data);
             }
@@ -526,7 +621,7 @@ impl<const EDGES: bool> Net for FuzzNet<'_, EDGES> {
         report.waiting = udp.outgoing.len();
         it.datagrams_sent += report.sent as u64;
         it.datagrams_refused += report.dropped as u64;
-        let socket = &mut it.sockets[usize::from(udp.id.0)];
+        let socket = it.sockets.get_mut(&udp.id.0).expect("a socket that is there");
         socket.room = if socket.room == usize::MAX { room.max(usize::MAX - BATCH) } else { room };
         socket.blocked = report.waiting > 0;
         Ok(report)
@@ -618,8 +713,10 @@ impl<const EDGES: bool> Net for FuzzNet<'_, EDGES> {
         Ok(data.len())
     }
 
-    fn udp_close(&mut self, _: Udp) {
-        panic!("the listen sockets stay open");
+    fn udp_close(&mut self, udp: Udp) {
+        let it = &mut *self.outside.borrow_mut();
+        assert!(udp.id.0 >= it.listening, "the listen sockets stay open");
+        assert!(it.sockets.remove(&udp.id.0).is_some(), "{:?} is closed twice", udp.id);
     }
 
     fn tcp_listen(&mut self, id: AcceptorId, addr: SocketAddr) -> io::Result<(AcceptorId, SocketAddr)> {
@@ -627,7 +724,18 @@ impl<const EDGES: bool> Net for FuzzNet<'_, EDGES> {
     }
 
     fn tcp_accept(&mut self, _: &mut AcceptorId) -> io::Result<((), SocketAddr)> {
-        Err(io::ErrorKind::WouldBlock.into())
+        let it = &mut *self.outside.borrow_mut();
+        assert!(it.accepting, "nobody is to be let in");
+        if it.interrupts() {
+            // EMFILE, ECONNABORTED, EINTR.
+            return Err(io::Error::from_raw_os_error([24, 103, 4][it.feed.below(3)]));
+        }
+        if it.knocking == 0 {
+            it.door_armed = true;
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        it.knocking -= 1;
+        Ok(((), SocketAddr::from(([80, 9, 9, 9], 5_000))))
     }
 
     fn tcp_adopt(&mut self, _: LinkId, (): ()) -> io::Result<LinkId> {
@@ -680,7 +788,11 @@ impl Watched<'_> {
                 assert!(it.told.remove(link).is_some(), "{link:?} closed");
                 it.gone_early.insert(*link);
             }
-            Input::Bound(..) | Input::Secured(..) | Input::Ticket(_) | Input::Insecure(..) => {
+            Input::Bound(id, bound) => {
+                assert_eq!(it.binding.pop_front(), Some(*id), "bound");
+                assert!(bound.is_err() || it.sockets.contains_key(&id.0), "{id:?} is not there");
+            }
+            Input::Secured(..) | Input::Ticket(_) | Input::Insecure(..) => {
                 panic!("{input:?} was not asked for");
             }
             Input::Datagram(..) | Input::Stored(_) | Input::Worked(_) | Input::Command(_) => {}
@@ -696,6 +808,15 @@ impl Drive for Watched<'_> {
     fn handle(&mut self, now: Instant, unix: UnixTime, input: Input<'_>, reply: &mut [u8]) -> usize {
         assert!(now <= self.outside.borrow().now);
         self.look(&input);
+        if let Input::Datagram(path, data) = &input
+            && path.socket.0 >= BOUND
+        {
+            let it = &mut *self.outside.borrow_mut();
+            assert_eq!(*data, it.sockets[&path.socket.0].life.to_be_bytes(), "for another life");
+            reply[0] = b'r';
+            it.to_send.push_back((path.socket, path.remote, vec![b'r']));
+            return 1;
+        }
         let datagram = match &input {
             Input::Datagram(path, data) => Some((*path, data.to_vec())),
             _ => None,
@@ -710,6 +831,9 @@ impl Drive for Watched<'_> {
     }
 
     fn poll(&mut self, now: Instant, unix: UnixTime, scratch: &mut [u8]) -> Output {
+        if let Some(output) = self.outside.borrow_mut().wished(scratch) {
+            return output;
+        }
         let output = self.engine.poll(now, unix, scratch);
         let it = &mut *self.outside.borrow_mut();
         assert!(it.to_send.is_empty(), "a datagram was not passed on");
@@ -793,6 +917,8 @@ impl Observer<Watched<'_>> for Watcher<'_> {
     }
 }
 
+/// The names of sockets that are bound while it runs.
+const BOUND: u16 = 100;
 const UNIX: u64 = 1_790_000_000;
 /// Small, so that it is filled.
 const BATCH: usize = 4;
