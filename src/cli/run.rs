@@ -47,6 +47,8 @@ pub fn run(flags: &RunFlags) -> Result<Outcome, Failure> {
 /// Logs to standard error; `filter` is in env_logger's syntax.
 pub fn start_log(filter: &str, json: bool) -> Result<(), Failure> {
     let mut builder = env_logger::Builder::new();
+    // Its warnings are of what others said, who could fill the log with them.
+    builder.filter_module("rustls", log::LevelFilter::Error);
     builder.parse_filters(filter);
     // A line that renews itself may stand there: it comes again below.
     let clear = if std::io::stderr().is_terminal() { "\r\x1b[K" } else { "" };
