@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Write as _};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -451,7 +451,7 @@ impl Oracle {
             Ok(child) => child,
             Err(fault) if fault.kind() == ErrorKind::NotFound => {
                 assert!(std::env::var_os("DHT_HUNTER_REQUIRE_PEERS").is_none(), "{program} is not installed");
-                eprintln!("skipped: {program} is not installed");
+                drop(writeln!(std::io::stderr(), "skipped: {program} is not installed"));
                 return None;
             }
             Err(fault) => panic!("{command:?}: {fault}"),

@@ -52,7 +52,7 @@ impl List {
 
     /// How many rules it has.
     pub fn rules(&self) -> usize {
-        self.names.len() + self.networks.0.len()
+        self.names.rules() + self.networks.0.len()
     }
 
     /// SHA-256 of the text it was read from.

@@ -60,7 +60,7 @@ impl Table {
     }
 
     /// How many rules there are.
-    pub(super) fn len(&self) -> usize {
+    pub(super) fn rules(&self) -> usize {
         self.rules
     }
 
@@ -232,7 +232,7 @@ mod tests {
             assert_eq!(entry.local, if nth % 3 == 0 { nth } else { 0 });
             assert_eq!(table.find(other, name.wire()), None);
         }
-        assert_eq!((table.len(), table.iter().count()), (10_000, 10_000));
+        assert_eq!((table.rules(), table.iter().count()), (10_000, 10_000));
         // Names of 16 bytes here: 17, a third of them 21, and 5.
         assert!(table.bytes() < 25 * 10_000, "{}", table.bytes());
     }
@@ -248,7 +248,7 @@ mod tests {
             table.insert(Entry { scope, name: name.wire(), action: Action::Drop, local: 0 }).unwrap();
             table.mark_above(scope, &name).unwrap();
         }
-        assert_eq!((table.len(), table.iter().count()), (5, 5));
+        assert_eq!((table.rules(), table.iter().count()), (5, 5));
         let shown = |offset: Option<Offset>| {
             let entry = offset.map(|offset| table.entry(offset));
             let name = entry.and_then(|entry| Name::from_wire(entry.name)).map(|name| name.to_string());

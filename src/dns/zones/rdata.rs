@@ -9,7 +9,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::str;
 
 use hickory_proto::rr::{RData, RecordType};
-use hickory_proto::serialize::binary::{BinDecodable, BinDecoder, BinEncodable, Restrict};
+use hickory_proto::serialize::binary::{BinDecoder, BinEncodable, Restrict};
 
 use super::master::{Reason, Token, read_name, read_ttl};
 use crate::wire::dns::{self, CLASS_IN, HEADER_LEN, Kind, Message, Name};
