@@ -98,7 +98,8 @@ impl Table {
     pub(super) fn mark_above(&mut self, scope: Scope, name: &Name) -> Option<()> {
         let start = if scope == Scope::Below { Some(name.wire()) } else { parent(name.wire()) };
         for name in std::iter::successors(start, |name| parent(name)) {
-            if self.find(Scope::Between, name).is_some() {
+            // What is there has all above it marked.
+            if self.find(Scope::Between, name).or_else(|| self.find(Scope::Itself, name)).is_some() {
                 break;
             }
             let action = Action::Passthru;
