@@ -3,7 +3,6 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::Action;
-use super::read::{Format, Report};
 use super::table::{Entry, Offset, RULES_MAX, Scope, Table};
 use crate::dns::zones::RrSet;
 use crate::wire::dns::Name;
@@ -19,6 +18,33 @@ pub struct List {
     /// The SOA and its owner, if it is a zone.
     pub(super) soa: Option<(Name, RrSet)>,
     pub(super) report: Report,
+}
+
+/// How a list is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// A response policy zone (draft-vixie-dnsop-dns-rpz-00).
+    Rpz,
+    /// Lines of domains, or of addresses and domains as in a hosts file.
+    Lines,
+}
+
+/// What reading a list came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// How it is written.
+    pub format: Format,
+    /// Lines or records that were not understood.
+    pub skipped: usize,
+    /// The first of them, from 1.
+    pub skipped_lines: Vec<u32>,
+    /// Rules of adblockers that are about more than a domain.
+    pub adblock: usize,
+    /// Triggers by the addresses and servers in answers (`rpz-ip`, `rpz-nsdname`, `rpz-nsip`),
+    /// which are not looked at here.
+    pub unsupported: usize,
+    /// Rules that stood there before.
+    pub doubles: usize,
 }
 
 /// One rule of a list.

@@ -14,8 +14,8 @@ use crate::base::Instant;
 use crate::dns::zones::{Outcome, RrSet, YXDOMAIN, put_set, soa_minimum};
 use crate::wire::dns::{Full, Kind, Name, Rcode, Section, Writer, parent};
 
-pub use list::{List, Rule};
-pub use read::{Format, PolicyFault, Report};
+pub use list::{Format, List, Report, Rule};
+pub use read::PolicyFault;
 
 /// What is done to a question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

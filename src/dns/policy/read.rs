@@ -9,20 +9,11 @@ use std::str;
 use hickory_proto::rr::Name as HickoryName;
 
 use super::Action;
-use super::list::{List, Network, Networks, bits_of, mask};
+use super::list::{Format, List, Network, Networks, Report, bits_of, mask};
 use super::table::{Entry, Scope, Table};
 use crate::base::hash::sha256;
 use crate::dns::zones::{Entry as Data, Reader, RrSet, parse_data};
 use crate::wire::dns::{Kind, Name, parent};
-
-/// How a list is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
-    /// A response policy zone (draft-vixie-dnsop-dns-rpz-00).
-    Rpz,
-    /// Lines of domains, or of addresses and domains as in a hosts file.
-    Lines,
-}
 
 /// Why a text is no list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,24 +23,6 @@ pub enum PolicyFault {
     Nothing(u32),
     /// More text or more rules than a list may have.
     TooLarge,
-}
-
-/// What reading a list came to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Report {
-    /// How it is written.
-    pub format: Format,
-    /// Lines or records that were not understood.
-    pub skipped: usize,
-    /// The first of them, from 1.
-    pub skipped_lines: Vec<u32>,
-    /// Rules of adblockers that are about more than a domain.
-    pub adblock: usize,
-    /// Triggers by the addresses and servers in answers (`rpz-ip`, `rpz-nsdname`, `rpz-nsip`),
-    /// which are not looked at here.
-    pub unsupported: usize,
-    /// Rules that stood there before.
-    pub doubles: usize,
 }
 
 impl List {

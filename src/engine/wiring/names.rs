@@ -189,7 +189,7 @@ impl Engine {
                 }
                 Event::Resolved(User::Host(_), _) => {}
                 Event::Forwarder { name, addr, up } => {
-                    let state = if up { "answers again" } else { "does not answer; others are asked" };
+                    let state = if up { "answers again" } else { "does not answer" };
                     log::warn!("the DNS server {name} ({addr}) {state}");
                 }
             }
