@@ -101,11 +101,12 @@ impl Answer {
         gathered.conclude(asked, rcode, name)
     }
 
-    /// The records of local data, for the same treatment as what came from a forwarder.
+    /// The records of local data, addresses and names, for the same treatment as what came from a
+    /// forwarder.
     pub fn local(asked: (&Name, Kind), ttl: u32, records: &[Vec<u8>]) -> Self {
         let kept = |data: &Vec<u8>| Kept { owner: asked.0.clone(), kind: asked.1, ttl, data: data.clone() };
-        let records: Vec<_> = records.iter().map(kept).collect();
-        Self::write(asked, Rcode::NOERROR, &records, None)
+        let records: Vec<_> = records.iter().take(LOCAL_MAX).map(kept).collect();
+        Self::write(asked, Rcode::NOERROR, &records, None).expect("a few small records have room")
     }
 
     /// The same as it lay in the archive; `None` if that is no message of ours.
@@ -156,28 +157,27 @@ impl Answer {
             .filter(|record| record.section == Section::Answer)
     }
 
-    fn write(asked: (&Name, Kind), rcode: Rcode, records: &[Kept], soa: Option<&Kept>) -> Self {
-        let size: usize =
-            records.iter().chain(soa).map(|kept| kept.owner.wire().len() + 10 + kept.data.len()).sum();
-        let mut message = vec![0; HEADER_LEN + asked.0.wire().len() + 4 + size];
-        let mut ttls = Vec::with_capacity(records.len() + 1);
+    /// `None` if it has no room in a message: names take more of it here than where they came from.
+    fn write(asked: (&Name, Kind), rcode: Rcode, records: &[Kept], soa: Option<&Kept>) -> Option<Self> {
+        let len = |kept: &Kept| kept.owner.wire().len() + 10 + kept.data.len();
+        let size = HEADER_LEN + asked.0.wire().len() + 4 + records.iter().chain(soa).map(len).sum::<usize>();
+        let mut message = vec![0; size.min(usize::from(u16::MAX))];
         let flags = Flags(Flags::QR | Flags::RD | Flags::RA | rcode.0);
-        // It was measured above: without compression it just fits.
-        let mut writer = Writer::new(&mut message, 0, flags).expect("there is room for the header");
-        writer.question(asked.0.wire(), asked.1, CLASS_IN).expect("there is room for the question");
-        let mut put = |section, kept: &Kept| {
-            let written = writer.record(section, kept.owner.wire(), kept.kind, kept.ttl, &kept.data);
-            written.expect("there is room for every record");
-        };
-        records.iter().for_each(|kept| put(Section::Answer, kept));
-        soa.into_iter().for_each(|kept| put(Section::Authority, kept));
+        let mut writer = Writer::new(&mut message, 0, flags).ok()?;
+        writer.question(asked.0.wire(), asked.1, CLASS_IN).ok()?;
+        let sections =
+            [(Section::Answer, records), (Section::Authority, soa.map_or(&[], std::slice::from_ref))];
+        for (section, kept) in
+            sections.into_iter().flat_map(|(section, all)| all.iter().map(move |kept| (section, kept)))
+        {
+            writer.record(section, kept.owner.wire(), kept.kind, kept.ttl, &kept.data).ok()?;
+        }
         let len = writer.finish();
         message.truncate(len);
-        let written = Message::parse(&message).expect("what was just written");
-        ttls.extend(written.records().flatten().filter_map(|record| u16::try_from(record.range.0 - 6).ok()));
+        let written = Message::parse(&message).ok()?.records().flatten();
+        let ttls = written.map(|record| (record.range.0 - 6) as u16).collect();
         let ttl = records.iter().chain(soa).map(|kept| kept.ttl).min().unwrap_or(0);
-        let negative = soa.is_some();
-        Self { message: message.into_boxed_slice(), ttls: ttls.into_boxed_slice(), rcode, ttl, negative }
+        Some(Self { message: message.into_boxed_slice(), ttls, rcode, ttl, negative: soa.is_some() })
     }
 }
 
@@ -233,38 +233,35 @@ impl Gathered {
             let ttl = self.last.iter().map(|kept| kept.ttl).min().unwrap_or(0);
             self.last.iter_mut().filter(|_| asked.1 != Kind::ANY).for_each(|kept| kept.ttl = ttl);
             self.chain.records.append(&mut self.last);
-            return Reading::Whole(Answer::write(asked, Rcode::NOERROR, &self.chain.records, None));
+            return whole(Answer::write(asked, Rcode::NOERROR, &self.chain.records, None));
         }
         if let Some(mut soa) = self.soa {
             // RFC 2308, section 5: the lesser of the record's TTL and its MINIMUM field.
             let minimum = soa.data.last_chunk::<4>().map_or(0, |minimum| u32::from_be_bytes(*minimum));
             soa.ttl = soa.ttl.min(minimum).min(NEGATIVE_TTL_MAX);
-            return Reading::Whole(Answer::write(asked, rcode, &self.chain.records, Some(&soa)));
+            return whole(Answer::write(asked, rcode, &self.chain.records, Some(&soa)));
         }
-        if rcode == Rcode::NXDOMAIN {
-            return Reading::Whole(Answer {
-                ttl: 0,
-                negative: true,
-                ..Answer::write(asked, rcode, &self.chain.records, None)
-            });
-        }
-        if self.at != *name {
+        if rcode == Rcode::NOERROR && self.at != *name {
             return Reading::Follow(self.chain, Box::new(self.at));
         }
-        if self.referral {
+        if rcode == Rcode::NOERROR && self.referral {
             return Reading::Useless(Useless::Referral);
         }
-        Reading::Whole(Answer {
-            ttl: 0,
-            negative: true,
-            ..Answer::write(asked, rcode, &self.chain.records, None)
-        })
+        // Without an SOA nobody knows for how long: not kept (RFC 2308, section 5).
+        let nothing = Answer::write(asked, rcode, &self.chain.records, None);
+        whole(nothing.map(|nothing| Answer { ttl: 0, negative: true, ..nothing }))
     }
+}
+
+fn whole(answer: Option<Answer>) -> Reading {
+    answer.map_or(Reading::Useless(Useless::Malformed(Fault::Data)), Reading::Whole)
 }
 
 /// Aliases followed for one question; resolvers in the field follow 8 to 16.
 pub const CHAIN_MAX: usize = 16;
 /// Records of one answer: more does not fit into 64 KiB anyway, except of the emptiest.
 const RECORDS_MAX: usize = 4_096;
+/// Addresses of a host in a file.
+const LOCAL_MAX: usize = 64;
 /// Three hours: the most that RFC 2308, section 5 finds sensible.
 const NEGATIVE_TTL_MAX: u32 = 10_800;

@@ -402,6 +402,51 @@ fn what_is_cut_comes_over_tcp() {
 }
 
 #[test]
+fn what_grows_beyond_a_message_is_refused() {
+    let mut world = World::new(&[1]);
+    world.ask_for("srv.test", Kind::SRV);
+    let left = world.one();
+    world.receive(left.path, &response(&left.data, Flags::TC, &|_| {}));
+    world.turn();
+    let (conn, ..) = world.connects.remove(0);
+    world.resolver.on_ready(conn);
+    let query = world.written(conn);
+    let mut answer = response(&query, 0, &|_| {});
+    // The first record's target is long, all others point to it.
+    let long = [&[63; 1][..], &[b'a'; 63], &[63], &[b'b'; 63], &[63], &[b'c'; 63], &[0]].concat();
+    let target_at = answer.len() + 12 + 6;
+    for round in 0..1_000 {
+        let target =
+            if round == 0 { long.clone() } else { vec![0xc0 | (target_at >> 8) as u8, target_at as u8] };
+        answer.extend_from_slice(&[
+            0xc0,
+            12,
+            0,
+            33,
+            0,
+            1,
+            0,
+            0,
+            0,
+            60,
+            0,
+            6 + target.len() as u8,
+            0,
+            1,
+            0,
+            2,
+            0,
+            3,
+        ]);
+        answer.extend_from_slice(&target);
+    }
+    answer[6..8].copy_from_slice(&1_000_u16.to_be_bytes());
+    let frame = [&(answer.len() as u16).to_be_bytes()[..], &answer].concat();
+    assert_eq!(world.with_cx(|resolver, cx| resolver.on_bytes(cx, conn, &frame)), Ok(frame.len()));
+    assert_eq!((world.told().len(), world.turn().len()), (0, 1), "it is of no use: asked again");
+}
+
+#[test]
 fn tls_forwarders_are_never_asked_in_the_clear() {
     let mut world =
         World::with(Config::new(vec![ForwarderConfig { tls: Some("dns.test".into()), ..forwarder(1) }]));
