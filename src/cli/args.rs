@@ -63,7 +63,7 @@ pub enum Command {
     /// Try a filter
     #[command(subcommand)]
     Filter(FilterCommand),
-    /// Look names up (not built yet)
+    /// Look names up: addresses or records, who gave the answer, how long it took
     Resolve(Resolve),
     /// Warm connections, network and port mappings (not built yet)
     Network(Network),
@@ -387,16 +387,16 @@ pub struct FilterTest {
 /// `resolve`
 #[derive(Debug, Args)]
 pub struct Resolve {
-    /// Names, and at most one @SERVER
+    /// Names, and the DNS servers to ask: @ADDR, @tls://ADDR#NAME [default: those of resolv.conf]
     #[arg(value_name = "NAME|@SERVER")]
     pub names: Vec<String>,
     /// Record type [default: the addresses]
     #[arg(long, value_name = "T")]
     pub r#type: Option<String>,
-    /// Names to look up, one a line
+    /// Names to look up, one a line; prints JSON lines
     #[arg(long, value_name = "NAMES")]
     pub file: Option<PathBuf>,
-    /// Queries a second
+    /// Names a second at most
     #[arg(long, value_name = "N", value_parser = parse_rate)]
     pub rate: Option<u64>,
 }
