@@ -30,7 +30,7 @@ struct Watch {
 
 impl Observer<Engine> for Watch {
     fn on_event(&mut self, event: Event) {
-        let Event::Torrent(infohash) = event;
+        let Event::Torrent(infohash) = event else { return };
         self.wanted.remove(&infohash);
         self.left = self.wanted.len();
     }

@@ -198,7 +198,7 @@ struct Watch {
 
 impl Observer<Engine> for Watch {
     fn on_event(&mut self, event: Event) {
-        let Event::Torrent(infohash) = event;
+        let Event::Torrent(infohash) = event else { return };
         self.tally.waiting.push_back(infohash);
     }
 

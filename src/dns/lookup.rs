@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use super::cache::Variant;
 use super::order;
+use super::policy::Policy;
 use super::resolver::Resolver;
+use super::zones::Zones;
 use super::{Event, Failure, Resolved, User};
 use crate::base::{Cx, Instant, Slots, Token};
 use crate::model::dns::Source;
@@ -29,10 +31,14 @@ pub struct Looked {
     pub elapsed: Duration,
 }
 
-/// Look-ups under way, over a resolver.
+/// The room: a resolver, look-ups of hosts over it, local zones and policy.
 pub struct Dns {
     /// Questions for single types.
     pub resolver: Resolver,
+    /// What we are the authority for.
+    pub zones: Zones,
+    /// What is answered otherwise to whom.
+    pub policy: Policy,
     lookups: Slots<Lookup>,
     looked: VecDeque<(u64, Box<Looked>)>,
     /// This machine's addresses, by which those of others are sorted.
@@ -54,7 +60,14 @@ struct Lookup {
 impl Dns {
     /// Without any look-up yet.
     pub fn new(resolver: Resolver) -> Self {
-        Self { resolver, lookups: Slots::default(), looked: VecDeque::new(), local: Vec::new() }
+        Self {
+            resolver,
+            zones: Zones::new(),
+            policy: Policy::default(),
+            lookups: Slots::default(),
+            looked: VecDeque::new(),
+            local: Vec::new(),
+        }
     }
 
     /// Wants the addresses of a host; `user` comes back with [`Dns::poll_looked`]. A name that ends

@@ -1,11 +1,14 @@
 //! The contract between the engine and whatever drives it: what goes in, what comes out.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use crate::base::{Id, InfoHash, Instant, NodeId, Path, SocketId, Token};
 use crate::model::{StoreOp, StoreResult, TlsFacts, TlsFailure, TlsWish, Torrent};
 
 use crate::dns;
+use crate::dns::policy::{HitFacts, RpzUpdate};
+use crate::dns::zones::ZoneEvent;
 use crate::wire::dns::{Kind, Name};
 
 pub use super::work::{Job, Worked};
@@ -233,4 +236,19 @@ pub enum Answer {
 pub enum Event {
     /// A torrent was verified and handed to the archive.
     Torrent(InfoHash),
+    /// A DNS server stopped answering, or answers again (`forwarder_status_change`).
+    Forwarder {
+        /// How it is called.
+        name: Arc<str>,
+        /// Where it is.
+        addr: SocketAddr,
+        /// It answers.
+        up: bool,
+    },
+    /// A local zone or a record of one was changed (`zone_…`, `record_…`).
+    Zone(Box<ZoneEvent>),
+    /// A policy list was read anew (`rpz_update`).
+    Policy(Box<RpzUpdate>),
+    /// A policy rule decided about somebody's question (`threat_detected`).
+    Threat(Box<HitFacts>),
 }

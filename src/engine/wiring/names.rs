@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::base::{Cx, Instant, Path, SocketId, Token};
 use crate::dns::{self, Dns, Event, Looked, User, Variant, Wish};
 use crate::engine::Engine;
-use crate::engine::io::{Answer, BindFault, CommandId, LinkId, NameQuestion, Output};
+use crate::engine::io::{Answer, BindFault, CommandId, Event as Live, LinkId, NameQuestion, Output};
 use crate::engine::links::Machine;
 use crate::model::TlsWish;
 use crate::wire::dns::{Kind, Name};
@@ -191,6 +191,7 @@ impl Engine {
                 Event::Forwarder { name, addr, up } => {
                     let state = if up { "answers again" } else { "does not answer" };
                     log::warn!("the DNS server {name} ({addr}) {state}");
+                    self.outbox.push_back(Output::Event(Live::Forwarder { name, addr, up }));
                 }
             }
         }
