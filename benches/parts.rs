@@ -8,8 +8,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 
+use dht_hunter::base::Limiter;
 use dht_hunter::base::{Id, Instant, Rng, Slots, Timers, Token, TokenBucket, UnixTime, hash};
-use dht_hunter::dht::limiter::Limiter;
 use dht_hunter::dht::peers::{self, Peers};
 use dht_hunter::dht::table::{K, Rules, Table};
 use dht_hunter::dht::tokens::Tokens;

@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::names::parse_forwarder;
 use super::units;
+use crate::base::Network;
 
 /// One setting.
 #[derive(Debug)]
@@ -48,6 +49,8 @@ pub enum Kind {
     Duration,
     /// Several `HOST:PORT`.
     Hosts,
+    /// Several networks, `IP/BITS`.
+    Networks,
     /// A file or folder.
     Path,
     /// A number per second; 0 is no limit.
@@ -100,7 +103,7 @@ impl Key {
 
     /// May be given several times.
     pub fn repeats(&self) -> bool {
-        matches!(self.kind, Kind::Addresses | Kind::Hosts | Kind::Servers | Kind::Texts)
+        matches!(self.kind, Kind::Addresses | Kind::Hosts | Kind::Networks | Kind::Servers | Kind::Texts)
     }
 
     /// What stands for the value in `--help`.
@@ -113,6 +116,7 @@ impl Key {
             Kind::DailySpan => "HH:MM-HH:MM",
             Kind::Duration => "TIME",
             Kind::Hosts => "HOST:PORT",
+            Kind::Networks => "IP/BITS",
             Kind::Path => "PATH",
             Kind::Rate => "N/s",
             Kind::RateAndBurst => "N/s,BURST",
@@ -136,6 +140,7 @@ impl Key {
             Kind::DailySpan => units::parse_daily_span(text).map(drop),
             Kind::Duration => units::parse_duration(text).map(drop),
             Kind::Hosts => parse_host(text).map(drop),
+            Kind::Networks => parse_network(text).map(drop),
             Kind::Rate => units::parse_rate(text).map(drop),
             Kind::Servers => parse_forwarder(text).map(drop),
             Kind::RateAndBurst => units::parse_rate_and_burst(text).map(drop),
@@ -168,6 +173,13 @@ pub fn parse_address(text: &str) -> Result<SocketAddr, String> {
     let problem =
         || format!("`{text}` is not an address with a port; write for example 0.0.0.0:6881 or [::]:6881");
     text.trim().parse().map_err(|_| problem())
+}
+
+/// `IP/BITS`, or an address alone.
+pub fn parse_network(text: &str) -> Result<Network, String> {
+    text.trim()
+        .parse()
+        .map_err(|_| format!("`{text}` is no network; write for example 192.168.0.0/16 or 2001:db8::/32"))
 }
 
 /// A host name or IP literal and a port.
@@ -221,7 +233,7 @@ pub const KEYS: &[Key] = &[
     everyday("config", Kind::Path, "", Group::Place, "Read settings from this TOML file, keys named as the flags"),
     everyday("listen", Kind::Addresses, "0.0.0.0:6881 [::]:6881", Group::Place, "Where the DHT node listens; may be given several times"),
     later("http", Kind::AddressOrOff, "127.0.0.1:3000", Group::Place, "Where the API listens, or off [env also: PORT]"),
-    later("dns", Kind::AddressOrOff, "off", Group::Place, "Where the resolver listens, or off"),
+    everyday("dns", Kind::AddressOrOff, "off", Group::Place, "Where questions about names are answered (UDP and TCP), or off"),
     detail("interface", Kind::Text, "", Group::Place, "Use only this network interface"),
     detail("bootstrap", Kind::Hosts, "dht.libtorrent.org:25401 dht.transmissionbt.com:6881 router.bt.ouinet.work:6881 router.silotis.us:6881", Group::Place, "Nodes to ask first; may be given several times"),
 
@@ -266,8 +278,8 @@ pub const KEYS: &[Key] = &[
     detail("dns-strategy", Kind::Choice(&["strict", "parallel", "fastest"]), "fastest", Group::Dns, "How forwarders are chosen"),
     later("dns-zone", Kind::Texts, "", Group::Dns, "Zone file to answer from"),
     later("dns-policy", Kind::Texts, "", Group::Dns, "RPZ zone, hosts file or list of names to block, file or URL"),
-    later("dns-allow", Kind::Texts, "", Group::Dns, "Networks that may ask (CIDR) [default: private and loopback]"),
-    later("dns-rate", Kind::Rate, "", Group::Dns, "Answers a second for each address, loopback exempt"),
+    detail("dns-allow", Kind::Networks, "", Group::Dns, "Networks that may ask; may be given several times [default: private and loopback]"),
+    detail("dns-rate", Kind::Rate, "1000/s", Group::Dns, "Answers a second for each client address, loopback exempt"),
     later("preconnect", Kind::Switch, "off", Group::Dns, "Keep connections to the targets warm"),
     later("targets", Kind::Path, "", Group::Dns, "File of targets for --preconnect"),
 
@@ -340,6 +352,15 @@ mod tests {
         {
             assert!(parse_host(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn networks() {
+        assert_eq!(
+            parse_network(" 10.1.2.3/8").map(|network| network.to_string()),
+            Ok("10.0.0.0/8".to_owned())
+        );
+        assert!(parse_network("10.0.0.0/33").is_err_and(|fault| fault.contains("10.0.0.0/33")));
     }
 
     #[test]

@@ -21,7 +21,7 @@ pub struct Crawler<O> {
     pub reactor: Reactor<Engine, Store, O>,
     /// Reaches it from other threads.
     pub handle: Handle,
-    /// Where it listens.
+    /// Where DHT nodes listen.
     pub bound: Vec<SocketAddr>,
 }
 
@@ -44,13 +44,16 @@ pub fn launch<O: Observer<Engine>>(
     observer: impl FnOnce(Handle, &[(String, String)]) -> O,
 ) -> Result<Crawler<O>, Failure> {
     let clock = Clock::start();
-    let listening = listen(reactor, clock).map_err(start_failure)?;
+    let listening = listen(reactor, clock).map_err(|fault| start_failure(fault, &config.dns_listen))?;
     let wake = listening.wake();
     let db = store.db.clone();
     let opened = Store::open(store, move || wake.wake());
     let (store, recovered): (Store, Recovered) = opened.map_err(|fault| open_failure(&db, fault))?;
-    let bound = listening.bound().to_vec();
-    config.listen = bound.clone();
+    // Those of the listener for names come last, and are bound if anything is.
+    let nodes = listening.bound().len() - config.dns_listen.len();
+    let (bound, dns) = listening.bound().split_at(nodes);
+    (config.listen, config.dns_listen) = (bound.to_vec(), dns.to_vec());
+    let bound = bound.to_vec();
     let handle = listening.handle();
     let observer = observer(handle.clone(), &recovered.settings);
     let engine = Engine::new(config, recovered, entropy()?, clock.now(), clock.unix());
@@ -85,6 +88,8 @@ pub fn engine_config(settings: &RunSettings, filter: Filter) -> Config {
         metadata_max: settings.metadata_bytes_max,
         ports_below_1024: settings.low_ports,
         filter,
+        dns_listen: settings.dns.into_iter().collect(),
+        dns_clients: settings.dns_clients.clone(),
         dns: dns::Config { strategy: settings.dns_strategy, ..dns::Config::new(Vec::new()) },
         ..Config::new(Vec::new(), settings.rates)
     }
@@ -93,8 +98,11 @@ pub fn engine_config(settings: &RunSettings, filter: Filter) -> Config {
 /// The reactor's configuration, with the process's signals.
 pub fn reactor_config(settings: &RunSettings) -> ReactorConfig {
     let explicit = !settings.listen_is_default;
+    let nodes = settings.listen.iter().map(|addr| Listen { addr: *addr, explicit });
+    let dns = settings.dns.map(|addr| Listen { addr, explicit: true });
     ReactorConfig {
-        listen: settings.listen.iter().map(|addr| Listen { addr: *addr, explicit }).collect(),
+        listen: nodes.chain(dns).collect(),
+        accept: settings.dns.into_iter().collect(),
         udp_batch: settings.udp_batch,
         interface: settings.interface.clone(),
         signals: true,
@@ -125,15 +133,27 @@ pub fn entropy() -> Result<[u8; 32], Failure> {
     Ok(seed)
 }
 
-/// Why the sockets cannot be opened, and what to do.
-pub fn start_failure(fault: StartError) -> Failure {
-    let ask = "give another with --listen ADDR:PORT";
+/// Why the sockets cannot be opened, and what to do. `dns`: those that were asked for with `--dns`.
+pub fn start_failure(fault: StartError, dns: &[SocketAddr]) -> Failure {
+    let ask = match fault {
+        StartError::AddressInUse(addr)
+        | StartError::NotPermitted(addr)
+        | StartError::AddressNotAvailable(addr)
+        | StartError::Bind(addr, _)
+            if dns.contains(&addr) =>
+        {
+            "give another with --dns ADDR:PORT"
+        }
+        _ => "give another with --listen ADDR:PORT",
+    };
     Failure::failed(match fault {
         StartError::AddressInUse(addr) => {
             format!("another program listens on {addr}; stop it, or {ask}")
         }
         StartError::NotPermitted(addr) => {
-            format!("the system does not allow to listen on {addr}; {ask}, above 1023")
+            format!(
+                "the system does not allow to listen on {addr}; {ask}, above 1023, or give this program CAP_NET_BIND_SERVICE"
+            )
         }
         StartError::AddressNotAvailable(addr) => {
             format!("this machine does not have the address {addr}; {ask}")

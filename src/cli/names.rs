@@ -58,23 +58,44 @@ pub struct Follow {
 
 impl Follow {
     /// Begins at once.
-    pub fn spawn(given: Vec<ForwarderConfig>, handle: Handle) -> io::Result<Self> {
+    pub fn spawn(given: Vec<ForwarderConfig>, own: Option<SocketAddr>, handle: Handle) -> io::Result<Self> {
         let (stop, stopped) = sync_channel(0);
-        Builder::new().name("names".into()).spawn(move || follow(&given, &handle, &stopped))?;
+        Builder::new().name("names".into()).spawn(move || follow(&given, own, &handle, &stopped))?;
         Ok(Self { _stop: stop })
     }
 }
 
-fn follow(given: &[ForwarderConfig], handle: &Handle, stopped: &Receiver<()>) {
+fn follow(given: &[ForwarderConfig], own: Option<SocketAddr>, handle: &Handle, stopped: &Receiver<()>) {
     let mut known = None;
     loop {
         let now = [RESOLV_CONF, HOSTS].map(changed);
-        if known != Some(now) && handle.send(Command::SetNames(Box::new(system(given)))).is_ok() {
-            known = Some(now);
+        if known != Some(now) {
+            let mut system = system(given);
+            own.into_iter().for_each(|own| leave_out(own, &mut system));
+            if handle.send(Command::SetNames(Box::new(system))).is_ok() {
+                known = Some(now);
+            }
         }
         if stopped.recv_timeout(LOOK_EVERY) != Err(RecvTimeoutError::Timeout) {
             return;
         }
+    }
+}
+
+/// Whoever asks itself waits for itself: our own listener is no forwarder, whatever resolv.conf says.
+fn leave_out(own: SocketAddr, system: &mut System) {
+    let local = &system.local;
+    let is_here = |ip: IpAddr| ip.is_loopback() || local.contains(&ip);
+    let is_own = |addr: SocketAddr| {
+        let same = addr.ip() == own.ip() || own.ip().is_unspecified() && is_here(addr.ip());
+        same && addr.port() == own.port()
+    };
+    let before = system.forwarders.len();
+    system.forwarders.retain(|forwarder| !is_own(forwarder.addr));
+    if system.forwarders.len() < before {
+        let left =
+            if system.forwarders.is_empty() { "; nobody is left to ask: give --dns-forwarder" } else { "" };
+        log::warn!("the DNS server {own} is this program itself, and is not asked{left}");
     }
 }
 
@@ -106,6 +127,23 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn our_own_listener_is_no_forwarder() {
+        let left = |own: &str, forwarders: &[&str]| {
+            let forwarders = forwarders.iter().map(|text| parse_forwarder(text).unwrap()).collect();
+            let local = vec![IpAddr::from([192, 0, 2, 7])];
+            let mut system = System { forwarders, local, ..System::default() };
+            leave_out(own.parse().unwrap(), &mut system);
+            system.forwarders.iter().map(|forwarder| forwarder.addr.to_string()).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            left("127.0.0.1:53", &["127.0.0.1", "127.0.0.1:54", "9.9.9.9"]),
+            ["127.0.0.1:54", "9.9.9.9:53"]
+        );
+        assert_eq!(left("0.0.0.0:53", &["127.0.0.53", "192.0.2.7", "192.0.2.8"]), ["192.0.2.8:53"]);
+        assert_eq!(left("127.0.0.1:53", &["127.0.0.53"]), ["127.0.0.53:53"]);
+    }
 
     #[test]
     fn forwarders_are_read_as_they_are_written() {

@@ -29,7 +29,8 @@ use crate::wire::dns::{Kind, Name};
 pub fn run(args: &args::Resolve, json: bool) -> Result<Outcome, Failure> {
     let wanted = Wanted::of(args)?;
     let clock = Clock::start();
-    let listening = listen(&ReactorConfig::default(), clock).map_err(launch::start_failure)?;
+    let listening =
+        listen(&ReactorConfig::default(), clock).map_err(|fault| launch::start_failure(fault, &[]))?;
     let mut config = Config::one_off(Vec::new());
     config.dns = wanted.resolver();
     let engine = Engine::new(config, Recovered::default(), entropy()?, clock.now(), clock.unix());

@@ -37,6 +37,9 @@ pub fn run(flags: &RunFlags) -> Result<Outcome, Failure> {
         |handle, kept| Watch::new(&settings, reload, handle, kept),
     )?;
     log::info!("the archive is {}", settings.db.display());
+    if let Some(addr) = settings.dns {
+        log::info!("questions about names are answered on {addr}");
+    }
     let _names = begin(&settings, &crawler.handle)?;
     let (mut engine, mut watch) = launch::run(crawler)?;
     watch.live.end();
@@ -83,9 +86,10 @@ pub fn create_folder(db: &Path) -> Result<(), Failure> {
 
 /// Tells the engine whom to ask about names, and whom to contact first.
 fn begin(settings: &RunSettings, handle: &Handle) -> Result<Follow, Failure> {
-    let follow = Follow::spawn(settings.forwarders.clone(), handle.clone()).map_err(|fault| {
-        Failure::failed(format!("cannot start a thread: {fault}; free some memory and try again"))
-    })?;
+    let follow =
+        Follow::spawn(settings.forwarders.clone(), settings.dns, handle.clone()).map_err(|fault| {
+            Failure::failed(format!("cannot start a thread: {fault}; free some memory and try again"))
+        })?;
     let (literals, names): (Vec<_>, Vec<_>) =
         settings.bootstrap.iter().cloned().partition(|host| literal(host).is_some());
     let literals = literals.iter().filter_map(literal).collect();

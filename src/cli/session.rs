@@ -106,7 +106,7 @@ pub fn operate(
     let addresses = reach.listen.iter().map(|addr| Listen { addr: *addr, explicit }).collect();
     let reactor = ReactorConfig { listen: addresses, ..ReactorConfig::default() };
     let clock = Clock::start();
-    let listening = listen(&reactor, clock).map_err(launch::start_failure)?;
+    let listening = listen(&reactor, clock).map_err(|fault| launch::start_failure(fault, &[]))?;
     let mut config = Config::one_off(listening.bound().to_vec());
     config.ports_below_1024 = true;
     let engine = Engine::new(config, Recovered::default(), entropy()?, clock.now(), clock.unix());

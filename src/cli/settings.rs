@@ -8,7 +8,7 @@ use super::keys::{self, KEYS, Key};
 use super::layers::{Given, Layers, Origin};
 use super::names;
 use super::units;
-use crate::dns::{ForwarderConfig, Strategy};
+use crate::dns::{ForwarderConfig, Strategy, listener};
 use crate::engine::config::Rates;
 
 /// Everything `run` can be told, parsed.
@@ -45,6 +45,10 @@ pub struct RunSettings {
     pub forwarders: Vec<ForwarderConfig>,
     /// How one of them is chosen.
     pub dns_strategy: Strategy,
+    /// Where questions about names are answered.
+    pub dns: Option<SocketAddr>,
+    /// Who may ask there, and how much.
+    pub dns_clients: listener::Config,
     /// What is never kept.
     pub filter: Option<PathBuf>,
     /// Contact peers on ports below 1024.
@@ -108,6 +112,8 @@ impl RunSettings {
             metadata_bytes_max: values.one("metadata-max", units::parse_size)?,
             forwarders: values.each("dns-forwarder", names::parse_forwarder)?,
             dns_strategy: values.one("dns-strategy", strategy)?,
+            dns: values.address_or_off("dns")?,
+            dns_clients: values.dns_clients()?,
             filter: values.text("filter").map(PathBuf::from),
             low_ports: values.one("peer-ports-below-1024", keys::parse_switch)?,
             keep_info: values.text("keep") == Some("info"),
@@ -150,6 +156,11 @@ impl RunSettings {
         }
         if self.listen.is_empty() {
             return Err(Failure::usage("--listen names no address; give one, for example 0.0.0.0:6881"));
+        }
+        if self.dns.is_some_and(|addr| addr.port() == 0) {
+            return Err(Failure::usage(
+                "--dns needs a port, the same for UDP and TCP; give one, for example 53",
+            ));
         }
         let mut seen = Vec::new();
         self.listen.retain(|addr| {
@@ -227,6 +238,20 @@ impl Values {
     fn each<T>(&self, name: &str, parse: impl Fn(&str) -> Result<T, String>) -> Result<Vec<T>, Failure> {
         let all: Result<Vec<T>, String> = self.entry(name).values.iter().map(|text| parse(text)).collect();
         all.map_err(|fault| Failure::usage(format!("--{name}: {fault}")))
+    }
+
+    fn address_or_off(&self, name: &str) -> Result<Option<SocketAddr>, Failure> {
+        let given = self.text(name).filter(|text| !keys::is_off(text));
+        given.map(|_| self.one(name, keys::parse_address)).transpose()
+    }
+
+    fn dns_clients(&self) -> Result<listener::Config, Failure> {
+        let allow = self.each("dns-allow", keys::parse_network)?;
+        let rate = self.one("dns-rate", units::parse_rate)?;
+        let rate = u32::try_from(rate)
+            .map_err(|_| Failure::usage(format!("--dns-rate: {rate} is too large; give a smaller one")))?;
+        let local = listener::Config::local();
+        Ok(listener::Config { allow: if allow.is_empty() { local.allow } else { allow }, rate })
     }
 
     fn small(&self, name: &str) -> Result<u32, Failure> {

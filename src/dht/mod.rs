@@ -14,7 +14,6 @@ mod sweep;
 mod transactions;
 
 pub mod bloom;
-pub mod limiter;
 pub mod peers;
 pub mod security;
 pub mod table;
@@ -25,13 +24,13 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use crate::base::{
-    Cx, Flow, Id, InfoHash, Instant, NodeId, Path, Rng, Scope, Slots, SocketId, Token, TokenBucket, UnixTime,
+    Cx, Flow, Id, InfoHash, Instant, Limiter, NodeId, Path, Rng, Scope, Slots, SocketId, Token, TokenBucket,
+    UnixTime,
 };
 use crate::model::SavedNode;
 use crate::wire::compact::NodeAddr;
 use crate::wire::krpc::{self, Body, Reject};
 
-use limiter::Limiter;
 use lookup::Lookup;
 pub use lookup::{Goal, User};
 use peers::Peers;

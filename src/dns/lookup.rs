@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use super::cache::Variant;
+use super::listener::Listener;
 use super::order;
 use super::policy::Policy;
 use super::resolver::Resolver;
@@ -39,6 +40,8 @@ pub struct Dns {
     pub zones: Zones,
     /// What is answered otherwise to whom.
     pub policy: Policy,
+    /// Whom we answer, if anybody.
+    pub listener: Option<Box<Listener>>,
     lookups: Slots<Lookup>,
     looked: VecDeque<(u64, Box<Looked>)>,
     /// This machine's addresses, by which those of others are sorted.
@@ -64,6 +67,7 @@ impl Dns {
             resolver,
             zones: Zones::new(),
             policy: Policy::default(),
+            listener: None,
             lookups: Slots::default(),
             looked: VecDeque::new(),
             local: Vec::new(),
@@ -107,9 +111,13 @@ impl Dns {
     /// What else happened. Answers to questions of look-ups are taken in on the way.
     pub fn poll_event(&mut self, cx: &mut Cx<'_>) -> Option<Event> {
         loop {
-            match self.resolver.poll_event()? {
-                Event::Resolved(User::Host(token), resolved) => self.on_resolved(cx, token, resolved),
-                event => return Some(event),
+            match self.resolver.poll_event() {
+                Some(Event::Resolved(User::Host(token), resolved)) => self.on_resolved(cx, token, resolved),
+                Some(Event::Resolved(User::Client(token), resolved)) => {
+                    self.on_client_resolved(token, resolved);
+                }
+                Some(event) => return Some(event),
+                None => return self.listener.as_mut()?.poll_event(),
             }
         }
     }

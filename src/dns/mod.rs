@@ -10,6 +10,7 @@ pub mod config;
 pub mod exchange;
 pub mod forwarders;
 pub mod hosts;
+pub mod listener;
 mod lookup;
 pub mod order;
 pub mod policy;
@@ -49,6 +50,8 @@ pub enum User {
     Command(u64),
     /// A host name of the engine's own, by the id of its look-up.
     Host(Token),
+    /// A client of the listener, by its question.
+    Client(Token),
 }
 
 /// What happened.
@@ -65,6 +68,8 @@ pub enum Event {
         /// It answers.
         up: bool,
     },
+    /// A policy rule matched.
+    Threat(Box<policy::HitFacts>),
 }
 
 /// What a question came to.

@@ -66,8 +66,7 @@ impl Resolver {
         let (name, kind, variant) = question;
         self.stats.asked += 1;
         if let Some(records) = self.config.hosts.find(name, kind) {
-            let answer = Arc::new(Answer::local((name, kind), HOSTS_TTL, &records));
-            return self.give(user, (name, kind), Ok(Given { answer, age: 0, source: Source::Hosts }));
+            return self.give(user, (name, kind), Ok(hosts_answer((name, kind), &records)));
         }
         let key = Key::new(name, kind, variant);
         match self.cached(&key, cx.now) {
@@ -99,6 +98,26 @@ impl Resolver {
                 Some((given, matches!(freshness, Freshness::Renew(_))))
             }
         }
+    }
+
+    /// What can be answered without asking anybody: from the hosts file, else as [`Resolver::cached`].
+    pub fn known(&mut self, key: &Key, asked: (&Name, Kind), now: Instant) -> Option<(Given, bool)> {
+        self.stats.asked += 1;
+        match self.config.hosts.find(asked.0, asked.1) {
+            Some(records) => Some((hosts_answer(asked, &records), false)),
+            None => self.cached(key, now),
+        }
+    }
+
+    /// Asks for what is known already, so that it is known for longer.
+    pub fn renew(&mut self, cx: &mut Cx<'_>, question: (&Name, Kind, Variant)) {
+        let (name, kind, variant) = question;
+        self.join(cx, &Key::new(name, kind, variant), question, None);
+    }
+
+    /// Whether one of our own questions carried this cookie.
+    pub fn is_own_cookie(&self, cookie: [u8; 8]) -> bool {
+        self.forwarders.iter().any(|forwarder| forwarder.cookie == cookie)
     }
 
     /// The next thing that happened.
@@ -480,6 +499,11 @@ impl Resolver {
         }
         self.schedule(token);
     }
+}
+
+fn hosts_answer(asked: (&Name, Kind), records: &[Vec<u8>]) -> Given {
+    let answer = Arc::new(Answer::local(asked, HOSTS_TTL, records));
+    Given { answer, age: 0, source: Source::Hosts }
 }
 
 /// Those who wait are bounded: so many for one question are an attack, or a mistake.

@@ -132,6 +132,7 @@ impl World {
         while let Some(event) = self.resolver.poll_event() {
             told.push(match event {
                 Event::Forwarder { name, up, .. } => format!("{name} {}", if up { "up" } else { "down" }),
+                Event::Threat(facts) => format!("{facts:?}"),
                 Event::Resolved(_, resolved) => match &resolved.result {
                     Ok(given) => {
                         let data: Vec<_> = given.answer.records().map(|record| brief(&record)).collect();

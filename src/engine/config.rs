@@ -10,6 +10,11 @@ use crate::metadata::Filter;
 pub struct Config {
     /// UDP listen addresses, one DHT node for each (BEP 45). Sockets are numbered in this order.
     pub listen: Vec<SocketAddr>,
+    /// UDP addresses where questions about names are answered, whose sockets follow those of
+    /// `listen`; and as many places where streams are accepted for the same.
+    pub dns_listen: Vec<SocketAddr>,
+    /// Who may ask there, and how much.
+    pub dns_clients: dns::listener::Config,
     /// Rates and caps.
     pub rates: Rates,
     /// BEP 43: ask only. For one-off commands.
@@ -103,6 +108,8 @@ impl Config {
     pub fn new(listen: Vec<SocketAddr>, rates: Rates) -> Self {
         Self {
             listen,
+            dns_listen: Vec::new(),
+            dns_clients: dns::listener::Config::local(),
             rates,
             read_only: false,
             sweep: true,

@@ -7,6 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use bytes::Bytes;
 
 use crate::base::{Flow, InfoHash, Instant, Scope, SendQueue, Slots, Timers, Token};
+use crate::dns::listener::Client;
 use crate::metadata::{Fetch, Library, Serve};
 
 use super::io::LinkId;
@@ -46,6 +47,8 @@ pub(super) enum Machine {
     Serve(Box<Serve>),
     /// A connection to a DNS server, by its name in that room; true if it is to be secured.
     Names(Token, bool),
+    /// Somebody asks us for names.
+    Client(Box<Client>),
 }
 
 /// Info dictionaries that we serve, by every hash they go by.
@@ -201,19 +204,24 @@ impl Link {
         true
     }
 
+    /// The machine has left bytes that it may take by now.
+    pub(super) fn has_rest(&self) -> bool {
+        !self.rest.is_empty()
+    }
+
     pub(super) fn flow(id: LinkId) -> Flow {
         Flow::Tcp(id.0.pack())
     }
 }
 
 impl Machine {
-    /// How many bytes it used; `None` if the stream is to be closed. A DNS server's bytes go to its
+    /// How many bytes it used; `None` if the stream is to be closed. What belongs to names goes to its
     /// room instead.
     pub(super) fn on_bytes(&mut self, now: Instant, data: &[u8], shelf: &Shelf) -> Option<usize> {
         match self {
             Self::Fetch(fetch) => fetch.on_bytes(now, data).ok(),
             Self::Serve(serve) => serve.on_bytes(now, data, shelf).ok(),
-            Self::Names(..) => None,
+            Self::Names(..) | Self::Client(_) => None,
         }
     }
 
@@ -225,6 +233,7 @@ impl Machine {
         match self {
             Self::Fetch(fetch) => fetch.poll_write(out),
             Self::Serve(serve) => serve.poll_write(out),
+            Self::Client(client) => client.poll_write(out),
             Self::Names(..) => {}
         }
     }
@@ -233,6 +242,7 @@ impl Machine {
         match self {
             Self::Fetch(fetch) => fetch.on_deadline(now),
             Self::Serve(serve) => serve.on_deadline(now),
+            Self::Client(client) => client.on_deadline(now),
             Self::Names(..) => {}
         }
     }
@@ -241,6 +251,16 @@ impl Machine {
         match self {
             Self::Fetch(_) | Self::Names(..) => true,
             Self::Serve(serve) => serve.wants_read(),
+            Self::Client(client) => client.wants_read(),
+        }
+    }
+
+    /// It has come to its end of its own accord: close the stream.
+    pub(super) fn is_over(&self) -> bool {
+        match self {
+            Self::Serve(serve) => serve.is_over(),
+            Self::Client(client) => client.is_over(),
+            Self::Fetch(_) | Self::Names(..) => false,
         }
     }
 
@@ -248,6 +268,7 @@ impl Machine {
         match self {
             Self::Fetch(fetch) => fetch.next_deadline(),
             Self::Serve(serve) => serve.next_deadline(),
+            Self::Client(client) => client.next_deadline(),
             // Its room wakes it.
             Self::Names(..) => None,
         }

@@ -24,6 +24,7 @@ use crate::base::{
     Buckets, Cx, Flows, Id, InfoHash, Instant, Rng, SendQueue, SocketId, TokenBucket, UnixTime, hash,
 };
 use crate::dht::{self, Dht};
+use crate::dns::listener::Listener;
 use crate::dns::{self, Resolver};
 use crate::metadata::queue::{self, Queue};
 use crate::metadata::{Budget, Serve, verify};
@@ -95,11 +96,15 @@ impl Engine {
         dht.restore(&recovered.nodes, now, unix);
         let mut resolver = Resolver::new(config.dns.clone(), NAMES_SOCKETS, &mut rng);
         recovered.answers.iter().for_each(|saved| resolver.restore(saved, now, unix));
+        let mut names = dns::Dns::new(resolver);
+        if !config.dns_listen.is_empty() {
+            names.listener = Some(Box::new(Listener::new(config.dns_clients.clone(), &mut rng)));
+        }
         Self {
             buckets,
             pace: Pace::default(),
             dht,
-            names: Names::new(dns::Dns::new(resolver)),
+            names: Names::new(names),
             queue,
             links: Links::default(),
             known,
@@ -133,6 +138,9 @@ impl Engine {
                 if path.socket.0 >= NAMES_SOCKETS {
                     self.on_names_datagram(path, data);
                     return 0;
+                }
+                if usize::from(path.socket.0) >= self.config.listen.len() {
+                    return self.on_client_datagram(path, data, reply);
                 }
                 let (dht, mut cx) = self.dht_cx();
                 let len = dht.on_datagram(&mut cx, path, data, reply);
@@ -199,9 +207,12 @@ impl Engine {
         Output::Idle(Some(next))
     }
 
-    /// A stream was accepted. `None`: it is not wanted, close it. For now every acceptor is for
-    /// peers that want metadata from us.
-    pub fn admit(&mut self, now: Instant, _: AcceptorId, remote: SocketAddr) -> Option<LinkId> {
+    /// A stream was accepted. `None`: it is not wanted, close it. The first acceptors are for questions
+    /// about names, one for each of [`Config::dns_listen`]; others are for peers that want metadata.
+    pub fn admit(&mut self, now: Instant, acceptor: AcceptorId, remote: SocketAddr) -> Option<LinkId> {
+        if usize::from(acceptor.0) < self.config.dns_listen.len() {
+            return self.admit_client(now, remote);
+        }
         if self.shelf.is_empty() || self.links.len() >= LINKS_MAX {
             return None;
         }
@@ -246,11 +257,13 @@ impl Engine {
         let Some(link) = self.links.get_mut(id) else { return };
         let was_full = link.out.room() < ROOM_MIN;
         link.out.advance(count);
-        if was_full {
-            match link.machine {
-                Machine::Names(conn, _) => drop(self.names.dns.resolver.poll_write(conn, &mut link.out)),
-                _ => link.machine.poll_write(&mut link.out),
+        match link.machine {
+            Machine::Client(_) => self.client_wrote(id, now),
+            Machine::Names(conn, _) if was_full => {
+                self.names.dns.resolver.poll_write(conn, &mut link.out);
             }
+            _ if was_full => link.machine.poll_write(&mut link.out),
+            _ => {}
         }
     }
 
@@ -373,7 +386,7 @@ impl Engine {
                 let conn = *conn;
                 self.names_ready(conn);
             }
-            Machine::Names(_, true) | Machine::Serve(_) => {}
+            Machine::Names(_, true) | Machine::Serve(_) | Machine::Client(_) => {}
         }
         self.after_machine(id, now);
     }
@@ -390,8 +403,13 @@ impl Engine {
         self.buckets.bytes_in.take_up_to(now, data.len() as u64);
         self.buckets.flows.receive(now, Link::flow(id));
         let Some(link) = self.links.get_mut(id) else { return };
-        if let Machine::Names(conn, _) = link.machine {
-            return self.names_received(id, conn, data);
+        match &link.machine {
+            Machine::Names(conn, _) => {
+                let conn = *conn;
+                return self.names_received(id, conn, data);
+            }
+            Machine::Client(_) => return self.client_received(id, data, now),
+            Machine::Fetch(_) | Machine::Serve(_) => {}
         }
         let shelf = &self.shelf;
         let goes_on = link.feed(data, |machine, bytes| machine.on_bytes(now, bytes, shelf));
@@ -408,6 +426,10 @@ impl Engine {
                 self.after_machine(id, now);
             }
             Some(Machine::Serve(_)) => self.close(id),
+            Some(Machine::Client(client)) => {
+                client.on_eof();
+                self.after_machine(id, now);
+            }
             Some(Machine::Names(conn, _)) => {
                 let conn = *conn;
                 self.close(id);
@@ -421,6 +443,7 @@ impl Engine {
         let Some(link) = self.links.remove(id) else { return };
         match link.machine {
             Machine::Names(conn, _) => self.names_lost(conn),
+            Machine::Client(client) => self.client_gone(&client),
             Machine::Fetch(_) | Machine::Serve(_) => self.fetch_closed(&link, reason, now),
         }
     }
@@ -431,7 +454,7 @@ impl Engine {
         let Some(link) = self.links.get_mut(id) else { return };
         let before = link.out.len();
         link.machine.poll_write(&mut link.out);
-        let over = matches!(&link.machine, Machine::Serve(serve) if serve.is_over());
+        let over = link.machine.is_over();
         if link.out.len() > before {
             self.outbox.push_back(Output::Write(id));
         }
@@ -443,7 +466,11 @@ impl Engine {
     }
 
     fn close(&mut self, id: LinkId) {
-        if self.links.remove(id).is_some_and(|link| !link.proving) {
+        let Some(link) = self.links.remove(id) else { return };
+        if let Machine::Client(client) = &link.machine {
+            self.client_gone(client);
+        }
+        if !link.proving {
             self.outbox.push_back(Output::Close(id));
         }
     }

@@ -162,6 +162,11 @@ impl Policy {
         self.lists.iter().map(|listed| (&listed.list, listed.action, listed.hits))
     }
 
+    /// True if there is no list.
+    pub fn is_empty(&self) -> bool {
+        self.lists.is_empty()
+    }
+
     /// How often a rule decided.
     pub fn hits(&self) -> u64 {
         self.hits

@@ -86,6 +86,11 @@ impl Zones {
         self.by_origin.get(origin.wire())
     }
 
+    /// True if there is none.
+    pub fn is_empty(&self) -> bool {
+        self.by_origin.is_empty()
+    }
+
     /// Every zone, by name.
     pub fn iter(&self) -> impl Iterator<Item = &Zone> {
         let mut zones: Vec<_> = self.by_origin.values().collect();

@@ -3,5 +3,6 @@
 pub(super) mod commands;
 pub(super) mod fetches;
 pub(super) mod found;
+pub(super) mod listener;
 pub(super) mod names;
 pub(super) mod refresh;

@@ -115,6 +115,9 @@ impl Engine {
 
     /// The next question to a forwarder.
     pub(in crate::engine) fn names_transmit(&mut self, scratch: &mut [u8]) -> Option<(Path, usize)> {
+        if let Some(sent) = self.client_transmit(scratch) {
+            return Some(sent);
+        }
         let (names, mut cx) = self.names_cx();
         let sent = names.dns.resolver.poll_transmit(&mut cx, scratch);
         self.drain_names();
@@ -174,7 +177,7 @@ impl Engine {
     }
 
     /// What the resolver wishes, and what it has found.
-    fn drain_names(&mut self) {
+    pub(in crate::engine) fn drain_names(&mut self) {
         while let Some(wish) = self.names.dns.resolver.poll_wish() {
             self.grant(wish);
         }
@@ -187,7 +190,8 @@ impl Engine {
                     self.outbox.push_back(Output::Answer(CommandId(id), Answer::Records(resolved)));
                     self.end_command(CommandId(id), found);
                 }
-                Event::Resolved(User::Host(_), _) => {}
+                Event::Resolved(User::Host(_) | User::Client(_), _) => {}
+                Event::Threat(facts) => self.outbox.push_back(Output::Event(Live::Threat(facts))),
                 Event::Forwarder { name, addr, up } => {
                     let state = if up { "answers again" } else { "does not answer" };
                     log::warn!("the DNS server {name} ({addr}) {state}");
@@ -258,7 +262,7 @@ impl Engine {
         self.outbox.push_back(Output::Answer(id, Answer::Done { found, answered: 0 }));
     }
 
-    fn names_cx(&mut self) -> (&mut Names, Cx<'_>) {
+    pub(in crate::engine) fn names_cx(&mut self) -> (&mut Names, Cx<'_>) {
         let cx = Cx { now: self.now, unix: self.unix, rng: &mut self.rng, buckets: &mut self.buckets };
         (&mut self.names, cx)
     }

@@ -7,6 +7,7 @@
 mod kind;
 mod message;
 mod name;
+mod opt;
 mod rdata;
 mod writer;
 
@@ -15,6 +16,7 @@ pub use message::{
     Cookies, Edns, Flags, Header, Message, NameAt, OptionCode, Question, Record, Records, Section,
 };
 pub use name::{LABEL_MAX, NAME_MAX, Name, NameFault, parent};
+pub use opt::Opt;
 pub use rdata::expand;
 pub use writer::{Full, Writer};
 

@@ -4,6 +4,7 @@ use super::HEADER_LEN;
 use super::kind::{Kind, Rcode};
 use super::message::{Flags, OptionCode, Section};
 use super::name::parent;
+use super::opt::Opt;
 use super::rdata::{Layout, layout};
 
 /// The buffer has no room for it. What was written before stands.
@@ -14,6 +15,8 @@ pub struct Full;
 pub struct Writer<'a> {
     out: &'a mut [u8],
     at: usize,
+    /// Behind this nothing is written but OPT.
+    end: usize,
     counts: [u16; 3],
     /// Where names start that later ones may point to.
     names: [u16; NAMES],
@@ -27,7 +30,8 @@ impl<'a> Writer<'a> {
         head.fill(0);
         head[..2].copy_from_slice(&id.to_be_bytes());
         head[2..4].copy_from_slice(&flags.0.to_be_bytes());
-        Ok(Self { out, at: HEADER_LEN, counts: [0; 3], names: [0; NAMES], known: 0 })
+        let end = out.len();
+        Ok(Self { out, at: HEADER_LEN, end, counts: [0; 3], names: [0; NAMES], known: 0 })
     }
 
     /// The one question, with its name as it is, so that the case is kept. Before any record.
@@ -59,7 +63,7 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    /// The OPT record with its options: code and value (RFC 6891, section 6.1.2).
+    /// The OPT record with its options, in the room that was kept for it and whatever else is left.
     pub fn edns(
         &mut self,
         payload: u16,
@@ -67,11 +71,16 @@ impl<'a> Writer<'a> {
         dnssec_ok: bool,
         options: &[(OptionCode, &[u8])],
     ) -> Result<(), Full> {
-        let start = self.at;
-        let written = self.try_edns(payload, rcode, dnssec_ok, options);
-        self.settle(start, written)?;
+        let opt = Opt { payload, rcode, dnssec_ok, options };
+        self.end = self.out.len();
+        self.at += opt.write(&mut self.out[self.at..]).ok_or(Full)?;
         self.counts[Section::Additional as usize] += 1;
         Ok(())
+    }
+
+    /// Keeps so many bytes at the end for an OPT record. What was written before stands.
+    pub fn keep_room(&mut self, bytes: usize) {
+        self.end = self.out.len().saturating_sub(bytes).max(self.at);
     }
 
     /// Bytes written so far.
@@ -111,27 +120,6 @@ impl<'a> Writer<'a> {
         }
         let length = u16::try_from(self.at - length_at - 2).map_err(|_| Full)?;
         self.out[length_at..length_at + 2].copy_from_slice(&length.to_be_bytes());
-        Ok(())
-    }
-
-    fn try_edns(
-        &mut self,
-        payload: u16,
-        rcode: Rcode,
-        dnssec_ok: bool,
-        options: &[(OptionCode, &[u8])],
-    ) -> Result<(), Full> {
-        self.put(&[0])?;
-        self.put_u16(Kind::OPT.0)?;
-        self.put_u16(payload)?;
-        self.put(&[(rcode.0 >> 4) as u8, 0, u8::from(dnssec_ok) << 7, 0])?;
-        let length: usize = options.iter().map(|(_, value)| 4 + value.len()).sum();
-        self.put_u16(u16::try_from(length).map_err(|_| Full)?)?;
-        for (code, value) in options {
-            self.put_u16(code.0)?;
-            self.put_u16(value.len() as u16)?;
-            self.put(value)?;
-        }
         Ok(())
     }
 
@@ -205,9 +193,12 @@ impl<'a> Writer<'a> {
     }
 
     fn put(&mut self, bytes: &[u8]) -> Result<(), Full> {
-        let room = self.out.get_mut(self.at..self.at + bytes.len()).ok_or(Full)?;
-        room.copy_from_slice(bytes);
-        self.at += bytes.len();
+        let end = self.at + bytes.len();
+        if end > self.end {
+            return Err(Full);
+        }
+        self.out[self.at..end].copy_from_slice(bytes);
+        self.at = end;
         Ok(())
     }
 

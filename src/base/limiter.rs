@@ -1,11 +1,12 @@
 //! How much one address is answered: so many replies a second, in a table that never grows.
 
-use std::hash::BuildHasher;
+use std::hash::{BuildHasher, Hash};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::base::hash::{self, State};
-use crate::base::{Instant, Rng};
+use super::hash::{self, State};
+use super::rng::Rng;
+use super::time::Instant;
 
 /// A rate per address (per /64 for IPv6).
 ///
@@ -47,10 +48,15 @@ impl Limiter {
 
     /// Takes one reply off the allowance of `ip`; false if nothing is left of it.
     pub fn allow(&mut self, ip: IpAddr, now: Instant) -> bool {
+        self.allow_for(network(ip), now)
+    }
+
+    /// The same for whatever shares an allowance.
+    pub fn allow_for(&mut self, who: impl Hash, now: Instant) -> bool {
         if self.cost == 0 {
             return true;
         }
-        let address = self.key.hash_one(network(ip));
+        let address = self.key.hash_one(who);
         let first = (address as usize % SETS) * WAYS;
         let set = &mut self.slots[first..first + WAYS];
         let place = set.iter().position(|slot| slot.address == address);

@@ -1,0 +1,106 @@
+//! Who may ask, and how much is answered: so much to each client, and the same answer so often to each
+//! network, since whoever asks over UDP may be made up and the answer hit somebody else.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use crate::base::{Instant, Limiter, Network, Rng};
+use crate::wire::dns::{Name, Rcode, parent};
+
+/// Networks and rates.
+pub(super) struct Limits {
+    allow: Vec<Network>,
+    clients: Limiter,
+    answers: Limiter,
+    held_back: u64,
+}
+
+/// What becomes of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Leave {
+    /// It is sent.
+    Whole,
+    /// Only that it is to be had over TCP, which nobody made up comes back for.
+    Cut,
+    /// It is not.
+    Nothing,
+}
+
+impl Limits {
+    /// `rate` answers a second for each client; 0 is no limit.
+    pub(super) fn new(allow: Vec<Network>, rate: u32, rng: &mut Rng) -> Self {
+        let same = rate.div_ceil(SAME_SHARE);
+        let answers = Limiter::new(same, same, rng);
+        Self { allow, clients: Limiter::new(rate, rate, rng), answers, held_back: 0 }
+    }
+
+    pub(super) fn may_ask(&self, ip: IpAddr) -> bool {
+        self.allow.iter().any(|network| network.contains(ip))
+    }
+
+    /// Whether one more question of this client is looked at.
+    pub(super) fn take(&mut self, ip: IpAddr, now: Instant) -> bool {
+        ip.is_loopback() || self.clients.allow(ip, now)
+    }
+
+    /// What becomes of an answer over UDP to a client that may be made up. What does not exist counts
+    /// by the name above it, so that made-up names count together.
+    pub(super) fn leave(&mut self, ip: IpAddr, name: &Name, rcode: Rcode, now: Instant) -> Leave {
+        if ip.is_loopback() {
+            return Leave::Whole;
+        }
+        let wire = name.wire();
+        let name = if rcode == Rcode::NOERROR { wire } else { parent(wire).unwrap_or(wire) };
+        if self.answers.allow_for((network(ip), name, rcode), now) {
+            return Leave::Whole;
+        }
+        self.held_back += 1;
+        if self.held_back.is_multiple_of(SLIP) { Leave::Cut } else { Leave::Nothing }
+    }
+}
+
+/// A victim's network: /24, and /56 for IPv6.
+fn network(ip: IpAddr) -> IpAddr {
+    match ip {
+        IpAddr::V4(ip) => Ipv4Addr::from_bits(ip.to_bits() >> 8 << 8).into(),
+        IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() >> 72 << 72).into(),
+    }
+}
+
+/// A tenth of what one client is answered may be the same.
+const SAME_SHARE: u32 = 10;
+/// Every other answer that is held back says to come over TCP, as BIND and NSD have it.
+const SLIP: u64 = 2;
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn the_same_answer_is_sent_to_a_network_so_often_and_loopback_all_it_wants() {
+        let mut limits = Limits::new(Vec::new(), 100, &mut Rng::seeded(1));
+        let now = Instant::from_millis(1);
+        let name = |nth: u8| Name::parse(&format!("a{nth}.test")).unwrap();
+        let mut ask = |ip: [u8; 4], name: &Name, rcode| limits.leave(ip.into(), name, rcode, now);
+        let left: Vec<_> = (0..14).map(|nth| ask([192, 0, 2, nth], &name(0), Rcode::NOERROR)).collect();
+        assert_eq!(left[..10], [Leave::Whole; 10]);
+        assert_eq!(left[10..], [Leave::Nothing, Leave::Cut, Leave::Nothing, Leave::Cut]);
+        assert_eq!(ask([192, 0, 2, 1], &name(1), Rcode::NOERROR), Leave::Whole, "another name");
+        assert_eq!(ask([192, 0, 3, 1], &name(0), Rcode::NOERROR), Leave::Whole, "another network");
+        let denied = (0..20).filter(|nth| ask([192, 0, 2, 1], &name(*nth), Rcode::NXDOMAIN) == Leave::Whole);
+        assert_eq!(denied.count(), 10, "names that do not exist count together");
+        assert!((0..99).all(|_| ask([127, 0, 0, 1], &name(0), Rcode::NOERROR) == Leave::Whole));
+    }
+
+    #[test]
+    fn a_client_has_its_rate_and_zero_is_none() {
+        let mut limits = Limits::new(Vec::new(), 10, &mut Rng::seeded(2));
+        let (ip, now) = (IpAddr::from([192, 0, 2, 1]), Instant::from_millis(1));
+        assert_eq!((0..50).filter(|_| limits.take(ip, now)).count(), 10);
+        assert_eq!((0..50).filter(|_| limits.take(ip, now + Duration::from_millis(500))).count(), 5);
+        let mut free = Limits::new(Vec::new(), 0, &mut Rng::seeded(3));
+        assert!((0..5_000).all(|_| free.take(ip, now)));
+        assert!((0..5_000).all(|_| free.leave(ip, &Name::ROOT, Rcode::NOERROR, now) == Leave::Whole));
+    }
+}
