@@ -15,7 +15,7 @@ pub use message::{
     Cookies, Edns, Flags, Header, Message, NameAt, OptionCode, Question, Record, Records, Section,
 };
 pub use name::{LABEL_MAX, NAME_MAX, Name, NameFault, parent};
-pub use rdata::expand;
+pub use rdata::{expand, is_opaque};
 pub use writer::{Full, Writer};
 
 /// Why bytes are not a DNS message.
