@@ -122,7 +122,7 @@ impl Query {
 
     /// The name that forwarders are asked for: where the aliases have led.
     pub(super) fn at(&self) -> &[u8] {
-        self.at.as_ref().map_or(cache::name_of(&self.key), |at| at.wire())
+        self.at.as_ref().map_or_else(|| cache::name_of(&self.key), |at| at.wire())
     }
 
     /// What forwarders are asked.
