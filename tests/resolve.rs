@@ -33,6 +33,12 @@ enum Manner {
     Silent,
     /// Aliases without end.
     Endless,
+    /// SERVFAIL for a tenth of the names.
+    Failing,
+    /// It says nothing for the first three seconds.
+    Late,
+    /// Fifty answers in twenty milliseconds; what else was asked in that time is dropped.
+    Slow,
     /// What it says is no DNS.
     Garbage,
     /// Over TCP, 65,535 bytes of nonsense in one frame, and counts that lie.
@@ -86,15 +92,23 @@ fn pair() -> (UdpSocket, TcpListener) {
 
 fn serve_udp(udp: &UdpSocket, manner: Manner, asked: &Mutex<BTreeMap<String, u32>>, stop: &AtomicBool) {
     let mut data = [0; 2_048];
+    let (began, mut slot, mut answered) = (std::time::Instant::now(), 0, 0);
     while !stop.load(SeqCst) {
         let Ok((len, from)) = udp.recv_from(&mut data) else { continue };
+        let now = began.elapsed().as_millis();
+        (slot, answered) = if now / 20 == slot { (slot, answered + 1) } else { (now / 20, 1) };
         let query = &data[..len];
         let Some((name, kind)) = question(query) else { continue };
         *asked.lock().unwrap().entry(format!("{name} {kind}")).or_default() += 1;
         let send = |data: &[u8]| drop(udp.send_to(data, from));
         match manner {
             Manner::Silent => {}
-            Manner::Good => send(&answer(query, 0)),
+            Manner::Late if now < 3_000 => {}
+            Manner::Slow if answered > 50 => {}
+            Manner::Failing if name.to_string().ends_with("7.test.") => {
+                send(&answer(query, Rcode::SERVFAIL.0))
+            }
+            Manner::Good | Manner::Late | Manner::Slow | Manner::Failing => send(&answer(query, 0)),
             Manner::Cut | Manner::HugeNonsense => send(&answer(query, Flags::TC)),
             Manner::Endless => send(&endless(query)),
             Manner::Garbage => {
@@ -436,4 +450,116 @@ fn every_common_type_comes_through_from_unbound() {
     }
     let none = resolve(&["none.test.", &at]);
     assert_eq!((none.status.code(), text(&none).contains("there is no such name")), (Some(3), true));
+}
+
+/// A file of names, one a line.
+fn file_of(folder: &Path, lines: &[u8]) -> String {
+    let file = folder.join("names");
+    fs::write(&file, lines).unwrap();
+    file.to_str().unwrap().to_owned()
+}
+
+fn numbered(count: u16) -> Vec<u8> {
+    (0..count).map(|number| format!("n{number}.test\n")).collect::<String>().into_bytes()
+}
+
+#[test]
+fn a_file_may_come_from_anywhere() {
+    let server = Server::start(Manner::Good);
+    let folder = tempfile::tempdir().unwrap();
+    let long = "x".repeat(10_000);
+    let content =
+        [b"\xef\xbb\xbfn1.test\r\n\r\n  # n2.test\r\n", long.as_bytes(), b"\r\n\xff.test\n\tn3.test "]
+            .concat();
+    let shown = resolve(&["--file", &file_of(folder.path(), &content), "--type", "A", &server.at()]);
+    let mut said: Vec<_> = lines(&shown)
+        .iter()
+        .map(|line| format!("{} {} {}", line["name"].as_str().unwrap(), line["ipv4"], line["error"]))
+        .collect();
+    said.sort();
+    assert_eq!(
+        said,
+        [
+            "n1.test [\"127.0.0.1\"] null".to_owned(),
+            "n3.test [\"127.0.0.3\"] null".to_owned(),
+            format!("{} [] \"the line is longer than any name\"", "x".repeat(64)),
+            "\u{fffd}.test [] \"it is no name: not UTF-8\"".to_owned(),
+        ]
+    );
+    assert!(shown.status.success());
+}
+
+#[test]
+fn a_server_that_fails_now_and_then_costs_only_those_names() {
+    let server = Server::start(Manner::Failing);
+    let folder = tempfile::tempdir().unwrap();
+    let shown = resolve(&["--file", &file_of(folder.path(), &numbered(1_000)), "--type", "A", &server.at()]);
+    let all = lines(&shown);
+    assert_eq!(all.len(), 1_000);
+    for line in &all {
+        let failed = line["name"].as_str().unwrap().ends_with("7.test");
+        let error = if failed { Value::from("the DNS servers answer SERVFAIL") } else { Value::Null };
+        assert_eq!(line["error"], error, "{line}");
+    }
+}
+
+#[test]
+fn a_server_that_is_slower_than_we_could_ask_loses_no_name_and_is_not_flooded() {
+    let server = Server::start(Manner::Slow);
+    let folder = tempfile::tempdir().unwrap();
+    let shown = resolve(&["--file", &file_of(folder.path(), &numbered(2_000)), "--type", "A", &server.at()]);
+    let all = lines(&shown);
+    assert_eq!(all.len(), 2_000);
+    let lost = all.iter().filter(|line| !line["error"].is_null()).count();
+    let asked: u32 = server.asked.lock().unwrap().values().sum();
+    assert!(lost == 0 && asked < 4_000, "{lost} without an answer, {asked} questions");
+}
+
+#[test]
+fn a_server_that_goes_away_for_seconds_loses_no_name() {
+    let server = Server::start(Manner::Late);
+    let folder = tempfile::tempdir().unwrap();
+    let shown = resolve(&["--file", &file_of(folder.path(), &numbered(500)), "--type", "A", &server.at()]);
+    let all = lines(&shown);
+    assert_eq!((all.len(), all.iter().filter(|line| line["error"].is_null()).count()), (500, 500));
+    assert!(shown.status.success());
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupt_prints_what_is_done_and_says_where_to_go_on() {
+    let server = Server::start(Manner::Good);
+    let folder = tempfile::tempdir().unwrap();
+    let names = file_of(folder.path(), &numbered(5_000));
+    let mut command = program();
+    command.args(["resolve", "--file", &names, "--type", "A", "--rate", "100", &server.at()]);
+    let running = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    while server.asked.lock().unwrap().len() < 50 {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert!(Command::new("kill").args(["-INT", &running.id().to_string()]).status().unwrap().success());
+    let shown = running.wait_with_output().unwrap();
+    let (all, words) = (lines(&shown), String::from_utf8_lossy(&shown.stderr).into_owned());
+    let asked = server.asked.lock().unwrap().len();
+    assert!(all.len() >= 50 && all.len() >= asked && all.len() < 5_000, "{} lines, {asked} asked", all.len());
+    assert_eq!(shown.status.code(), Some(1));
+    assert!(words.contains(&format!("line {} of the file", all.len())), "{words}");
+}
+
+#[test]
+fn a_reader_that_goes_away_ends_it_quietly() {
+    let server = Server::start(Manner::Good);
+    let folder = tempfile::tempdir().unwrap();
+    let names = file_of(folder.path(), &numbered(60_000));
+    let mut command = program();
+    command.args(["resolve", "--file", &names, "--type", "A", "--rate", "1000", &server.at()]);
+    let mut running =
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut first = [0; 1];
+    running.stdout.as_mut().unwrap().read_exact(&mut first).unwrap();
+    let began = std::time::Instant::now();
+    drop(running.stdout.take());
+    let shown = running.wait_with_output().unwrap();
+    assert!(shown.status.success() && shown.stderr.is_empty(), "{shown:?}");
+    assert!(began.elapsed() < Duration::from_secs(30), "at this rate all names take a minute");
 }

@@ -24,7 +24,7 @@ OUT = tools.TARGET / "profile"
 def main(arguments):
     name = arguments[0] if arguments else "crawl"
     kinds = {ask: lambda folder, ask=ask: answer(folder, ask) for ask in answering.ASKS}
-    works = {**kinds, "crawl": crawl_all, "sweep": sweep_all, "metadata": fetch_all}
+    works = {**kinds, "crawl": crawl_all, "sweep": sweep_all, "metadata": fetch_all, "names": look_up_all}
     if name not in works:
         sys.exit(f"scripts/profile: unknown {name}; known: {', '.join(works)}")
     OUT.mkdir(parents=True, exist_ok=True)
@@ -93,6 +93,18 @@ def fetch_all(folder):
         with Process([tools.bench("fetch"), "engine", "--hashes", farm.list, "--port", farm.port, "--open", 2_000],
                      machine.MEASURED, f"{folder}/fetch.log") as fetcher:
             yield fetcher, lambda: fetcher.child.wait()
+
+
+@contextlib.contextmanager
+def look_up_all(folder):
+    with open(f"{folder}/names", "w") as file:
+        file.writelines(f"host{number}.example.test\n" for number in range(3_000_000))
+    with Process([tools.compiled("names"), "answer"], machine.OTHER, stdout=subprocess.PIPE) as responder:
+        port = int(responder.child.stdout.readline())
+        with open(f"{folder}/out", "wb") as out:
+            with Process([tools.hunter(), "resolve", "--file", f"{folder}/names", "--type", "A", f"@127.0.0.1:{port}"],
+                         machine.MEASURED, f"{folder}/names.log", stdout=out) as resolver:
+                yield resolver, lambda: resolver.child.wait()
 
 
 def fold(data):

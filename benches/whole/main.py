@@ -9,23 +9,24 @@ import crawl
 import idle
 import machine
 import metadata
+import names
 import results
 import sweep
 import table
 import tools
 
 ROWS = {"answering": answering.row, "crawl": crawl.row, "sweep": sweep.row, "metadata": metadata.row,
-        "archive": archive.row, "idle": idle.row}
+        "archive": archive.row, "idle": idle.row, "names": names.row}
 
 
 def main(arguments):
-    names = [argument for argument in arguments if not argument.startswith("--")]
+    chosen = [argument for argument in arguments if not argument.startswith("--")]
     wish = Wish(peers="--ours" not in arguments)
-    unknown = [name for name in names if name not in ROWS]
+    unknown = [name for name in chosen if name not in ROWS]
     if unknown:
         sys.exit(f"scripts/bench: unknown {', '.join(unknown)}; known: {', '.join(ROWS)}")
     measures = []
-    for name in names or ROWS:
+    for name in chosen or ROWS:
         try:
             for measure in ROWS[name](wish):
                 measures.append(measure)

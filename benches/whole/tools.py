@@ -3,6 +3,7 @@ import functools
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 
 from machine import Failed
@@ -51,6 +52,15 @@ def compiled(name):
     out = BUILT / name
     run(["cc", "-O2", "-Wall", "-Wextra", "-o", out, LIMITS / f"{name}.c"])
     return out
+
+
+@functools.cache
+def installed(name):
+    """A program that is on the path, or that the environment names: MASSDNS for massdns."""
+    found = os.environ.get(name.upper()) or shutil.which(name)
+    if not found:
+        raise Failed(f"{name} is not installed; {name.upper()}=PATH names it")
+    return found
 
 
 @functools.cache

@@ -1,7 +1,9 @@
-//! A queue of deadlines across many machines: one binary heap, one live entry a key.
+//! A queue of deadlines across many machines: one live entry a key, in a row as far as they come in
+//! order, else in a binary heap.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, VecDeque};
+use std::time::Duration;
 
 use super::slots::Token;
 use super::time::Instant;
@@ -10,20 +12,33 @@ use super::time::Instant;
 /// deadline later costs nothing and moving it earlier costs one push.
 #[derive(Default)]
 pub struct Timers {
-    heap: BinaryHeap<Reverse<(Instant, u64, Token)>>,
+    /// Each not before the one in front of it. Time-outs of one length come in like that, and cost
+    /// nothing to sort.
+    row: VecDeque<Entry>,
+    heap: BinaryHeap<Reverse<Entry>>,
     sequence: u64,
 }
+
+/// When, the how manieth it was, and whom to wake.
+type Entry = (Instant, u64, Token);
 
 impl Timers {
     /// Wakes `token` at `at`.
     pub fn push(&mut self, at: Instant, token: Token) {
         self.sequence += 1;
-        self.heap.push(Reverse((at, self.sequence, token)));
+        let entry = (at, self.sequence, token);
+        // A late one in the row would send all that are due before it into the heap.
+        if self.row.back().is_none_or(|(last, ..)| (*last..*last + STEP_MAX).contains(&at)) {
+            self.row.push_back(entry);
+        } else {
+            self.heap.push(Reverse(entry));
+        }
     }
 
     /// The next deadline, which may turn out to be stale.
     pub fn next(&self) -> Option<Instant> {
-        self.heap.peek().map(|Reverse((at, ..))| *at)
+        let heap = self.heap.peek().map(|Reverse((at, ..))| *at);
+        self.row.front().map(|(at, ..)| *at).into_iter().chain(heap).min()
     }
 
     /// Takes one entry that is due at `now`; equal deadlines come out in the order they went in.
@@ -31,19 +46,27 @@ impl Timers {
         if self.next()? > now {
             return None;
         }
-        self.heap.pop().map(|Reverse((at, _, token))| (at, token))
+        let in_row = match (self.row.front(), self.heap.peek()) {
+            (Some(row), Some(Reverse(heap))) => row < heap,
+            (row, _) => row.is_some(),
+        };
+        let popped = if in_row { self.row.pop_front() } else { self.heap.pop().map(|Reverse(entry)| entry) };
+        popped.map(|(at, _, token)| (at, token))
     }
 
     /// How many entries wait, stale ones included.
     pub fn len(&self) -> usize {
-        self.heap.len()
+        self.row.len() + self.heap.len()
     }
 
     /// True if nothing waits.
     pub fn is_empty(&self) -> bool {
-        self.heap.is_empty()
+        self.len() == 0
     }
 }
+
+/// So much later than the last one an entry may be and still take its place in the row.
+const STEP_MAX: Duration = Duration::from_millis(20);
 
 #[cfg(test)]
 mod tests {
@@ -70,7 +93,7 @@ mod tests {
             let (mut timers, mut slots) = (Timers::default(), Slots::default());
             let mut model = std::collections::BTreeMap::new();
             for (sequence, (push, at)) in steps.into_iter().enumerate() {
-                let at = Instant(u64::from(at % 16));
+                let at = Instant(u64::from(at % 16) * 5_000_000);
                 if push {
                     let token = slots.insert(());
                     timers.push(at, token);

@@ -2,6 +2,9 @@
 
 use std::net::SocketAddr;
 
+use rand::TryRng as _;
+use rand::rngs::SysRng;
+
 use super::archive::open_failure;
 use super::failure::Failure;
 use super::settings::RunSettings;
@@ -125,10 +128,11 @@ pub fn store_config(settings: &RunSettings) -> StoreConfig {
     }
 }
 
-/// 32 bytes of the system's randomness.
+/// 32 bytes of the system's randomness. The system is asked itself: the crypto library measures the
+/// processor's jitter for 40 ms of CPU time before it gives the first.
 pub fn entropy() -> Result<[u8; 32], Failure> {
     let mut seed = [0; 32];
-    let drawn = aws_lc_rs::rand::fill(&mut seed);
+    let drawn = SysRng.try_fill_bytes(&mut seed);
     drawn.map_err(|_| Failure::failed("the system has no randomness to give; try again a little later"))?;
     Ok(seed)
 }

@@ -14,7 +14,7 @@ pub struct Out {
 impl Out {
     /// Locks standard output.
     pub fn new() -> Self {
-        Self { inner: BufWriter::new(io::stdout().lock()) }
+        Self { inner: BufWriter::with_capacity(BUFFER_BYTES, io::stdout().lock()) }
     }
 
     /// One line.
@@ -92,6 +92,9 @@ fn output_failed(fault: &io::Error) -> Failure {
         _ => Failure::failed(format!("cannot write to standard output: {fault}")),
     }
 }
+
+/// So that millions of lines are few system calls.
+const BUFFER_BYTES: usize = 64 << 10;
 
 #[cfg(test)]
 mod tests {

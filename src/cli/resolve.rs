@@ -1,43 +1,48 @@
 //! `resolve`: what names have, where the answer came from and how long it took; one, or a file of
 //! millions.
 
-use std::fs::File;
-use std::io::{BufRead, BufReader, IsTerminal};
-use std::path::Path;
-use std::time::{Duration, Instant};
+mod bar;
+mod lines;
+mod servers;
+mod shown;
+mod window;
 
-use indicatif::{ProgressBar, ProgressStyle};
-use serde_json::{Value, json};
+use std::collections::VecDeque;
+use std::path::Path;
 
 use super::args;
 use super::failure::{Failure, Outcome};
 use super::launch::{self, entropy};
 use super::names::{parse_forwarder, system};
 use super::print::Out;
-use super::units::three_digits;
-use crate::base::hash::Map;
-use crate::base::{Rng, hash};
-use crate::dns::{self, Looked, Resolved, Strategy};
+use super::units::human_count;
+use crate::base::{Instant, TokenBucket};
+use crate::dns::{self, Strategy, cache};
 use crate::engine::Engine;
 use crate::engine::config::Config;
-use crate::engine::io::{Answer, Command, CommandId, NameQuestion};
+use crate::engine::io::{Answer, Command, CommandId, Event, NameQuestion};
 use crate::model::Recovered;
-use crate::reactor::{Clock, Gauges, Handle, KeepNothing, Observer, Reactor, ReactorConfig, listen};
+use crate::model::dns::Source;
+use crate::reactor::{Clock, Gauges, KeepNothing, Observer, Reactor, ReactorConfig, listen};
 use crate::wire::dns::{Kind, Name};
+use bar::Bar;
+use lines::{Lines, Next};
+use servers::Servers;
+use shown::Shown;
+use window::Window;
 
 /// Looks up every name, from the command line or a file.
 pub fn run(args: &args::Resolve, json: bool) -> Result<Outcome, Failure> {
     let wanted = Wanted::of(args)?;
     let clock = Clock::start();
-    let listening =
-        listen(&ReactorConfig::default(), clock).map_err(|fault| launch::start_failure(fault, &[]))?;
+    let reactor = ReactorConfig { signals: true, ..ReactorConfig::default() };
+    let listening = listen(&reactor, clock).map_err(|fault| launch::start_failure(fault, &[]))?;
     let mut config = Config::one_off(Vec::new());
     config.dns = wanted.resolver();
+    let servers = Servers::new(&config.dns.forwarders);
     let engine = Engine::new(config, Recovered::default(), entropy()?, clock.now(), clock.unix());
     let archive = KeepNothing::new(listening.wake());
-    let handle = listening.handle();
-    let mut session = Session::new(wanted, handle, json || args.file.is_some())?;
-    session.send_next();
+    let session = Session::new(wanted, servers, json || args.file.is_some(), clock.now());
     let mut reactor = Reactor::new(listening, engine, archive, session);
     reactor.run();
     let (_, _, session) = reactor.into_parts();
@@ -47,8 +52,6 @@ pub fn run(args: &args::Resolve, json: bool) -> Result<Outcome, Failure> {
 /// What is asked, of whom, and how fast.
 struct Wanted {
     names: Names,
-    /// How many there are, if that is known.
-    count: Option<u64>,
     kind: Option<Kind>,
     server: Vec<dns::ForwarderConfig>,
     rate: u64,
@@ -56,7 +59,7 @@ struct Wanted {
 
 enum Names {
     Given(std::vec::IntoIter<String>),
-    File(BufReader<File>),
+    File(Lines),
 }
 
 impl Wanted {
@@ -68,13 +71,13 @@ impl Wanted {
         let unknown =
             |text: &str| Failure::usage(format!("`{text}` is no record type; give one like A, MX or TYPE65"));
         let kind = args.r#type.as_deref().map(|text| text.parse().map_err(|()| unknown(text))).transpose()?;
-        let (names, count) = match (&args.file, names.len()) {
+        let names = match (&args.file, names.len()) {
             (None, 0) => return Err(Failure::usage("no name is given; give NAMEs, or --file NAMES")),
-            (None, count) => (Names::Given(names.into_iter()), Some(count as u64)),
+            (None, _) => Names::Given(names.into_iter()),
             (Some(_), 1..) => return Err(Failure::usage("give names or --file, not both")),
-            (Some(path), 0) => (Names::File(open(path)?), None),
+            (Some(path), 0) => Names::File(open(path)?),
         };
-        Ok(Self { names, count, kind, server, rate: args.rate.unwrap_or(0) })
+        Ok(Self { names, kind, server, rate: args.rate.unwrap_or(0) })
     }
 
     fn resolver(&self) -> dns::Config {
@@ -84,136 +87,220 @@ impl Wanted {
             search: system.search,
             ndots: system.ndots,
             strategy: Strategy::Strict,
+            cache: CACHE,
+            unsaved_max: 0,
             ..dns::Config::new(system.forwarders)
+        }
+    }
+
+    fn is_bulk(&self) -> bool {
+        matches!(self.names, Names::File(_))
+    }
+}
+
+fn open(path: &Path) -> Result<Lines, Failure> {
+    Lines::open(path).map_err(|fault| {
+        Failure::failed(format!("cannot read {}: {fault}; give a file with one name a line", path.display()))
+    })
+}
+
+impl Names {
+    /// Puts the next one in the place of `name`; a failure if the file cannot be read on.
+    fn next(&mut self, name: &mut String) -> Result<Next, Failure> {
+        match self {
+            Self::Given(names) => Ok(match names.next() {
+                None => Next::End,
+                Some(next) => {
+                    *name = next;
+                    Next::Name
+                }
+            }),
+            Self::File(lines) => {
+                let broken = |fault| Failure::failed(format!("cannot read on: {fault}; try again"));
+                lines.next(name).map_err(broken)
+            }
         }
     }
 }
 
-fn open(path: &Path) -> Result<BufReader<File>, Failure> {
-    let file = File::open(path).map_err(|fault| {
-        Failure::failed(format!("cannot read {}: {fault}; give a file with one name a line", path.display()))
-    })?;
-    Ok(BufReader::new(file))
-}
-
 impl Names {
-    /// The next name; an error if the file cannot be read on, or has a line that is longer than any
-    /// name.
-    fn next(&mut self) -> Option<Result<String, Failure>> {
+    /// What was not asked.
+    fn rest(&self) -> String {
         match self {
-            Self::Given(names) => names.next().map(Ok),
-            Self::File(file) => loop {
-                let mut line = Vec::new();
-                match std::io::Read::take(&mut *file, LINE_MAX).read_until(b'\n', &mut line) {
-                    Ok(0) => return None,
-                    Ok(len) if len as u64 == LINE_MAX => {
-                        return Some(Err(Failure::failed(
-                            "a line is longer than 4 KiB; give a file with one name a line",
-                        )));
-                    }
-                    Ok(_) => {
-                        let text = String::from_utf8_lossy(&line);
-                        let name = text.trim();
-                        if !name.is_empty() && !name.starts_with('#') {
-                            return Some(Ok(name.to_owned()));
-                        }
-                    }
-                    Err(fault) => {
-                        return Some(Err(Failure::failed(format!("cannot read on: {fault}; try again"))));
-                    }
-                }
-            },
+            Self::Given(_) => "ask for the others again".to_owned(),
+            Self::File(lines) => format!(
+                "what follows line {} of the file was not read; to go on, give the lines behind it",
+                human_count(lines.number)
+            ),
+        }
+    }
+
+    /// How far it is: bytes of a file, or names.
+    fn position(&self, ended: u64) -> u64 {
+        match self {
+            Self::Given(_) => ended,
+            Self::File(lines) => lines.read,
         }
     }
 }
 
 /// Asks, prints, and stops the engine when every name has had its answer.
 struct Session {
-    wanted: Wanted,
-    handle: Handle,
+    names: Names,
+    kind: Option<Kind>,
     out: Out,
     json: bool,
-    bar: Option<ProgressBar>,
-    /// The names under way, by their commands.
-    open: Map<u64, String>,
-    next: u64,
-    started: Instant,
+    line: Vec<u8>,
+    shown: Shown,
+    bar: Option<Bar>,
+    servers: Servers,
+    window: Window,
+    rate: TokenBucket,
+    /// Names that have no answer yet. A command's id is the place of its name.
+    places: Vec<Place>,
+    free: Vec<usize>,
+    /// Names that had no answer from a server that may be back.
+    again: VecDeque<usize>,
+    /// Under way in the engine.
+    open: usize,
+    /// Of the last turn.
+    now: Instant,
+    /// There is no other name.
     over: bool,
-    stopped: bool,
+    /// There may be names, though none was asked for.
+    busy: bool,
+    stopping: Stopping,
+    timeouts: u64,
     found: u64,
     ended: u64,
     failure: Option<Failure>,
 }
 
+#[derive(Default)]
+struct Place {
+    name: String,
+    /// How often it was asked for.
+    tries: u8,
+    /// It was asked for, and nothing is told of it yet.
+    open: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stopping {
+    No,
+    Wanted,
+    Begun,
+}
+
 impl Session {
-    fn new(wanted: Wanted, handle: Handle, json: bool) -> Result<Self, Failure> {
-        let many = wanted.count.is_none_or(|count| count > 1) && std::io::stderr().is_terminal();
-        let bar = many.then(|| wanted.count.map_or_else(ProgressBar::new_spinner, ProgressBar::new));
-        if let Some(bar) = &bar {
-            let style =
-                ProgressStyle::with_template("{pos} names, {per_sec}, {msg} found {wide_bar} {elapsed}");
-            bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-        }
-        Ok(Self {
-            wanted,
-            handle,
+    fn new(wanted: Wanted, servers: Servers, json: bool, now: Instant) -> Self {
+        let most = if wanted.kind.is_some() { UNDER_WAY_MAX } else { UNDER_WAY_MAX / 2 };
+        let bar = match &wanted.names {
+            Names::File(lines) => Bar::new(lines.size),
+            Names::Given(names) if names.len() > 1 => Bar::new(Some(names.len() as u64)),
+            Names::Given(_) => None,
+        };
+        let mut rate = TokenBucket::new(wanted.rate, 1 + wanted.rate / BURST_SHARE);
+        // Nothing was saved up before the start.
+        rate.take(now, wanted.rate / BURST_SHARE);
+        Self {
+            bar,
+            servers: if wanted.is_bulk() { servers } else { Servers::default() },
+            names: wanted.names,
+            kind: wanted.kind,
             out: Out::new(),
             json,
-            bar,
-            open: hash::map(&mut Rng::new(entropy()?)),
-            next: 0,
-            started: Instant::now(),
+            line: Vec::new(),
+            shown: Shown::default(),
+            window: Window::new(most),
+            rate,
+            places: Vec::new(),
+            free: Vec::new(),
+            again: VecDeque::new(),
+            open: 0,
+            now,
             over: false,
-            stopped: false,
+            busy: false,
+            stopping: Stopping::No,
+            timeouts: 0,
             found: 0,
             ended: 0,
             failure: None,
-        })
+        }
     }
 
-    /// Asks for as many more names as may be under way, and as the rate allows.
-    fn send_next(&mut self) {
-        while !self.over && self.open.len() < UNDER_WAY_MAX && self.may_ask() {
-            match self.wanted.names.next() {
-                None => self.over = true,
-                Some(Err(failure)) => return self.fail(failure),
-                Some(Ok(name)) => self.ask(name),
+    /// The place of the next name to ask for.
+    fn next_name(&mut self) -> Option<usize> {
+        if let Some(place) = self.again.pop_front() {
+            return Some(place);
+        }
+        let place = self.free.pop().unwrap_or_else(|| {
+            self.places.push(Place::default());
+            self.places.len() - 1
+        });
+        let mut name = std::mem::take(&mut self.places[place].name);
+        let mut next = self.names.next(&mut name);
+        let mut bad = 0;
+        while let Ok(Next::Bad(why)) = next {
+            self.shown.set_failed(why);
+            self.tell(&name);
+            bad += 1;
+            if bad == BAD_PER_TURN {
+                self.busy = true;
+                break;
             }
+            next = self.names.next(&mut name);
         }
-        if self.over && self.open.is_empty() {
-            self.stop();
+        self.places[place] = Place { name, tries: 0, open: false };
+        match next {
+            Ok(Next::Name) => return Some(place),
+            Ok(Next::Bad(_)) => {}
+            Ok(Next::End) => self.over = true,
+            Err(failure) => self.fail(failure),
         }
+        self.free.push(place);
+        None
     }
 
-    fn may_ask(&self) -> bool {
-        let rate = self.wanted.rate;
-        rate == 0 || self.next < 1 + (self.started.elapsed().as_secs_f64() * rate as f64) as u64
-    }
-
-    fn ask(&mut self, name: String) {
-        let question = match self.wanted.kind {
-            None => Ok(NameQuestion::Host(name.clone())),
-            Some(kind) => Name::parse(&name).map(|name| NameQuestion::Records(Box::new(name), kind)),
+    /// The command that asks for a name; `None` if it is none, which is told.
+    fn ask(&mut self, place: usize) -> Option<Command> {
+        let at = &mut self.places[place];
+        let question = match self.kind {
+            None => NameQuestion::Host(at.name.clone()),
+            Some(kind) => match Name::parse(&at.name) {
+                Ok(name) => NameQuestion::Records(Box::new(name), kind),
+                Err(_) => {
+                    self.shown.set_failed(shown::NO_NAME);
+                    self.end_place(place);
+                    return None;
+                }
+            },
         };
-        let Ok(question) = question else {
-            self.ended += 1;
-            let told = self.tell(&name, &Shown::failed("it is no name"));
-            return self.take(told);
-        };
-        let id = self.next;
-        self.next += 1;
-        if self.handle.send(Command::Resolve(CommandId(id), question)).is_err() {
-            return self.fail(Failure::failed("the engine did not start; try again"));
-        }
-        self.open.insert(id, name);
+        (at.tries, at.open) = (at.tries + 1, true);
+        self.open += 1;
+        Some(Command::Resolve(CommandId(place as u64), question))
     }
 
-    fn tell(&mut self, name: &str, shown: &Shown) -> Result<(), Failure> {
-        self.found += u64::from(!shown.data.is_empty());
-        if self.json {
-            return self.out.json(&shown.json(name));
-        }
-        shown.lines(name).iter().try_for_each(|line| self.out.line(line))
+    /// Tells what came of a name, and gives its place away.
+    fn end_place(&mut self, place: usize) {
+        let name = std::mem::take(&mut self.places[place].name);
+        self.tell(&name);
+        (self.places[place].name, self.places[place].open) = (name, false);
+        self.free.push(place);
+    }
+
+    /// Prints what is in `shown`.
+    fn tell(&mut self, name: &str) {
+        self.ended += 1;
+        self.found += u64::from(self.shown.is_found());
+        let told = if self.json {
+            self.line.clear();
+            self.shown.write_json(name, &mut self.line);
+            self.out.write(&self.line)
+        } else {
+            self.shown.lines(name).iter().try_for_each(|line| self.out.line(line))
+        };
+        self.take(told);
     }
 
     fn take(&mut self, told: Result<(), Failure>) {
@@ -228,154 +315,161 @@ impl Session {
     }
 
     fn stop(&mut self) {
-        if !std::mem::replace(&mut self.stopped, true) && self.handle.send(Command::Stop).is_err() {
-            log::debug!("the engine stops already");
+        if self.stopping == Stopping::No {
+            self.stopping = Stopping::Wanted;
         }
     }
 
+    fn is_complete(&self) -> bool {
+        self.over && self.open == 0 && self.again.is_empty()
+    }
+
+    /// Every name that was read has a line, whatever ended it all.
     fn end(mut self) -> Result<Outcome, Failure> {
         if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
+            bar.finish();
+        }
+        let (complete, answered) = (self.is_complete(), self.ended);
+        for place in 0..self.places.len() {
+            if self.places[place].open {
+                self.shown.set_failed("stopped before there was an answer");
+                self.end_place(place);
+            }
         }
         self.out.flush()?;
         match self.failure {
             Some(failure) => Err(failure),
-            None => Ok(Outcome::found(self.found > 0)),
+            None if complete => Ok(Outcome::found(self.found > 0)),
+            None => {
+                let rest = self.names.rest();
+                Err(Failure::failed(format!("stopped after {} names; {rest}", human_count(answered))))
+            }
         }
     }
 }
 
 impl Observer<Engine> for Session {
     fn on_answer(&mut self, command: CommandId, answer: Answer) {
-        let shown = match &answer {
-            Answer::Looked(looked) => Shown::host(looked),
-            Answer::Records(resolved) => Shown::records(resolved),
-            _ => {
-                self.ended += u64::from(self.open.remove(&command.0).is_some());
-                return self.send_next();
+        let place = command.0 as usize;
+        if self.places.get(place).is_none_or(|place| !place.open) {
+            return;
+        }
+        let (failure, source, took) = match &answer {
+            Answer::Looked(looked) => {
+                self.shown.set_host(looked);
+                let failure = looked.failure.filter(|_| looked.addresses.is_empty());
+                (failure, Some(&looked.source), looked.elapsed)
             }
+            Answer::Records(resolved) => {
+                self.shown.set_records(resolved);
+                let source = resolved.result.as_ref().map(|given| &given.source);
+                (resolved.result.as_ref().err().copied(), source.ok(), resolved.elapsed)
+            }
+            // `Done` follows each; nothing else comes here.
+            _ => return,
         };
-        let Some(name) = self.open.get(&command.0).cloned() else { return };
-        let told = self.tell(&name, &shown);
-        self.take(told);
+        if matches!(source, Some(Source::Forwarder(_))) {
+            self.window.on_answer(took, self.open >= self.window.size());
+        }
+        self.open -= 1;
+        if failure == Some(dns::Failure::Stopped) {
+            // A signal stops the engine, and only this tells of it.
+            self.stop();
+        }
+        let silent = matches!(failure, Some(dns::Failure::Timeout | dns::Failure::Unreachable));
+        if silent && self.servers.are_known() && self.places[place].tries < TRIES_MAX {
+            self.again.push_back(place);
+        } else {
+            self.end_place(place);
+        }
     }
 
-    fn on_gauges(&mut self, _engine: &mut Engine, _gauges: &Gauges) {
-        if let Some(bar) = &self.bar {
-            bar.set_position(self.ended);
-            bar.set_message(self.found.to_string());
+    fn on_event(&mut self, event: Event) {
+        if let Event::Forwarder { addr, up, .. } = event {
+            self.servers.on_change(addr, up, self.now);
+        }
+    }
+
+    fn poll_command(&mut self, now: Instant) -> Option<Command> {
+        self.now = now;
+        self.busy = false;
+        if self.is_complete() {
+            self.stop();
+        }
+        match self.stopping {
+            Stopping::No => {}
+            Stopping::Begun => return None,
+            Stopping::Wanted => {
+                self.stopping = Stopping::Begun;
+                return Some(Command::Stop);
+            }
+        }
+        while self.open < self.window.size() && !self.servers.are_down() && !self.over_all() {
+            if !self.rate.take(now, 1) {
+                return None;
+            }
+            let place = self.next_name()?;
+            if let Some(command) = self.ask(place) {
+                return Some(command);
+            }
+        }
+        None
+    }
+
+    fn next_deadline(&self) -> Option<Instant> {
+        let waits = self.open < self.window.size() && !self.over_all();
+        match self.stopping {
+            Stopping::Begun => None,
+            Stopping::Wanted => Some(self.now),
+            Stopping::No if self.busy || self.is_complete() => Some(self.now),
+            Stopping::No if self.servers.are_down() => self.servers.give_up_at(),
+            Stopping::No => waits.then(|| self.rate.ready_at(self.now, 1)),
+        }
+    }
+
+    fn on_gauges(&mut self, engine: &mut Engine, _gauges: &Gauges) {
+        let timeouts = engine.names_stats().timeouts;
+        if std::mem::replace(&mut self.timeouts, timeouts) < timeouts {
+            self.window.on_silence(self.now);
+        }
+        if self.servers.give_up_at().is_some_and(|at| at <= self.now) {
+            let (server, rest) = (self.servers.names(), self.names.rest());
+            let told = human_count(self.ended);
+            self.fail(Failure::failed(format!(
+                "no answer from {server}; check the address and the network; {told} names are done, {rest}"
+            )));
+        }
+        if let Some(bar) = &mut self.bar {
+            let waits = self.servers.are_down();
+            bar.show(self.names.position(self.ended), (self.ended, self.found), waits, self.now);
         }
         let flushed = self.out.flush();
         self.take(flushed);
-        self.send_next();
+    }
+
+    /// The terminal is gone.
+    fn on_reload(&mut self) {
+        self.stop();
     }
 }
 
-/// What is shown of one name.
-struct Shown {
-    /// The name as it was found, if with another suffix.
-    as_name: Option<String>,
-    /// Type, data, TTL in seconds.
-    data: Vec<(Kind, String, u32)>,
-    source: String,
-    elapsed: Duration,
-    failure: Option<String>,
-}
-
-impl Shown {
-    fn failed(why: &str) -> Self {
-        let failure = Some(why.to_owned());
-        Self { as_name: None, data: Vec::new(), source: String::new(), elapsed: Duration::ZERO, failure }
-    }
-
-    fn host(looked: &Looked) -> Self {
-        let kind = |ip: &std::net::IpAddr| if ip.is_ipv4() { Kind::A } else { Kind::AAAA };
-        let data = looked.addresses.iter().map(|(ip, ttl)| (kind(ip), ip.to_string(), *ttl)).collect();
-        let failure = match (&looked.failure, looked.addresses.is_empty()) {
-            (Some(failure), true) => Some(why(*failure)),
-            (None, true) if looked.exists => Some("it has no address".to_owned()),
-            (None, true) => Some("there is no such name".to_owned()),
-            (_, false) => None,
-        };
-        let source = looked.source.to_string();
-        Self { as_name: Some(looked.name.to_string()), data, source, elapsed: looked.elapsed, failure }
-    }
-
-    fn records(resolved: &Resolved) -> Self {
-        let as_name = Some(resolved.name.to_string());
-        match &resolved.result {
-            Err(failure) => Self { as_name, elapsed: resolved.elapsed, ..Self::failed(&why(*failure)) },
-            Ok(given) => {
-                let data = super::records::texts(given);
-                let failure = match given.answer.rcode {
-                    _ if data
-                        .iter()
-                        .any(|(kind, ..)| *kind == resolved.kind || resolved.kind == Kind::ANY) =>
-                    {
-                        None
-                    }
-                    crate::wire::dns::Rcode::NXDOMAIN => Some("there is no such name".to_owned()),
-                    _ => Some(format!("it has no {} record", resolved.kind)),
-                };
-                Self { as_name, data, source: given.source.to_string(), elapsed: resolved.elapsed, failure }
-            }
-        }
-    }
-
-    fn lines(&self, name: &str) -> Vec<String> {
-        let ms = three_digits(self.elapsed.as_secs_f64() * 1_000.0);
-        let source = if self.source.is_empty() { String::new() } else { format!("  {}", self.source) };
-        let mut lines: Vec<String> = self
-            .data
-            .iter()
-            .map(|(kind, data, ttl)| {
-                let ttl = if *ttl == u32::MAX { String::new() } else { format!("  TTL {ttl}") };
-                format!("{name}  {kind}  {data}{ttl}{source}  {ms} ms")
-            })
-            .collect();
-        lines.extend(self.failure.iter().map(|failure| format!("{name}  {failure}{source}  {ms} ms")));
-        lines
-    }
-
-    fn json(&self, name: &str) -> Value {
-        let of = |wanted: Kind| -> Vec<&str> {
-            self.data.iter().filter(|(kind, ..)| *kind == wanted).map(|(_, data, _)| data.as_str()).collect()
-        };
-        let records: Vec<Value> = self
-            .data
-            .iter()
-            .map(|(kind, data, ttl)| json!({"type": kind.to_string(), "data": data, "ttl": ttl}))
-            .collect();
-        json!({
-            "name": name,
-            "as": self.as_name,
-            "ipv4": of(Kind::A),
-            "ipv6": of(Kind::AAAA),
-            "records": records,
-            "source": self.source,
-            "ms": (self.elapsed.as_secs_f64() * 1e6).round() / 1e3,
-            "error": self.failure,
-        })
+impl Session {
+    /// No name is left that was not asked for.
+    fn over_all(&self) -> bool {
+        self.over && self.again.is_empty()
     }
 }
 
-/// A failure in words.
-pub fn why(failure: dns::Failure) -> String {
-    match failure {
-        dns::Failure::NoForwarder => "no DNS server is known; give one as @SERVER".to_owned(),
-        dns::Failure::Timeout => "no DNS server answered in time".to_owned(),
-        dns::Failure::Unreachable => "no DNS server can be reached from here".to_owned(),
-        dns::Failure::Rcode(rcode) => format!("the DNS servers answer {rcode}"),
-        dns::Failure::Referral => "the DNS servers name others instead of asking them".to_owned(),
-        dns::Failure::Chain => "its aliases lead in a circle, or too far".to_owned(),
-        dns::Failure::Malformed => "the DNS servers' answers cannot be read".to_owned(),
-        dns::Failure::BadName => "it is no name".to_owned(),
-        dns::Failure::Overloaded => "too much is asked at once".to_owned(),
-        dns::Failure::Stopped => "stopped before there was an answer".to_owned(),
-    }
-}
-
-/// Far longer than any name.
-const LINE_MAX: u64 = 4_096;
-/// Names under way at once: what the engine takes in one turn.
-const UNDER_WAY_MAX: usize = 1_000;
+/// What a bulk run asks for twice is mostly close together. The whole of it would not be in the
+/// processor's caches.
+const CACHE: cache::Config =
+    cache::Config { entries_max: 4_096, bytes_max: 4 << 20, ..cache::Config::DEFAULT };
+/// Names under way at once. Two questions each, they are half of what a resolver takes.
+const UNDER_WAY_MAX: usize = 8_192;
+/// A name that nobody answers is asked for so often, each time of all servers and three rounds.
+const TRIES_MAX: u8 = 3;
+/// So many names may leave at once, as a share of a second's: the system wakes nobody more often than
+/// once a millisecond.
+const BURST_SHARE: u64 = 50;
+/// Lines of a file that are no names, read in one turn.
+const BAD_PER_TURN: usize = 1_000;

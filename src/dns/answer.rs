@@ -3,14 +3,15 @@
 
 use crate::wire::dns::{
     CLASS_IN, Fault, Flags, HEADER_LEN, Kind, Message, Name, Rcode, Record, Section, Writer, expand,
+    is_opaque,
 };
 
 /// Everything that is known about one question: a response without id and EDNS.
 #[derive(Clone, Debug)]
 pub struct Answer {
-    message: Box<[u8]>,
-    /// Where the TTLs stand in it.
-    ttls: Box<[u16]>,
+    /// The message, and behind it where its TTLs stand: two bytes each.
+    bytes: Box<[u8]>,
+    message_len: u16,
     /// What the question came to: NOERROR or NXDOMAIN.
     pub rcode: Rcode,
     /// How long all of it holds, in seconds.
@@ -101,6 +102,49 @@ impl Answer {
         gathered.conclude(asked, rcode, name)
     }
 
+    /// What [`Answer::read`] makes of the plainest response, without taking it apart: nothing but
+    /// records of the type and the name that was asked for, in wire form, that have no names in them.
+    /// `None` for all others.
+    pub fn plain(message: &Message<'_>, asked: (&[u8], Kind), ttl_max: u32) -> Option<Self> {
+        let (name, kind) = asked;
+        let [count, authority, _] = message.header.counts;
+        let rcode = message.header.flags.rcode();
+        let few = (1..=PLAIN_MAX).contains(&count) && authority == 0;
+        // The root is never a pointer.
+        if rcode != Rcode::NOERROR || !few || !is_opaque(kind) || name.len() < 2 {
+            return None;
+        }
+        let (start, count) = (HEADER_LEN + name.len() + 4, usize::from(count));
+        if message.records_at() != start {
+            return None;
+        }
+        let (mut records, mut ttl) = (message.records(), ttl_max);
+        let (mut end, mut ttls) = (start, [0; PLAIN_MAX as usize]);
+        for at in &mut ttls[..count] {
+            let record = records.next()?.ok()?;
+            let fits = record.kind == kind && record.class == CLASS_IN && record.has_sound_length();
+            if !fits || !record.owner.points_to(HEADER_LEN) {
+                return None;
+            }
+            (*at, end, ttl) = (record.range.0 - 6, record.range.1, ttl.min(record.lifetime()));
+        }
+        let data = message.data();
+        if records.any(|record| record.is_err()) {
+            return None;
+        }
+        let mut bytes = Vec::with_capacity(end + 2 * count);
+        bytes.extend_from_slice(&data[..end]);
+        let flags = Flags::QR | Flags::RD | Flags::RA;
+        bytes[..4].copy_from_slice(&u32::from(flags).to_be_bytes());
+        bytes[8..HEADER_LEN].fill(0);
+        bytes[HEADER_LEN..start - 4].copy_from_slice(name);
+        for at in &ttls[..count] {
+            bytes[*at..*at + 4].copy_from_slice(&ttl.to_be_bytes());
+            bytes.extend_from_slice(&(*at as u16).to_be_bytes());
+        }
+        Some(Self { bytes: bytes.into(), message_len: end as u16, rcode, ttl, negative: false })
+    }
+
     /// The records of local data, addresses and names, for the same treatment as what came from a
     /// forwarder.
     pub fn local(asked: (&Name, Kind), ttl: u32, records: &[Vec<u8>]) -> Self {
@@ -114,44 +158,47 @@ impl Answer {
         let read = Message::parse(&message).ok()?;
         let (rcode, mut ttls, mut ttl, mut negative) =
             (read.header.flags.rcode(), Vec::new(), u32::MAX, true);
+        let message_len = u16::try_from(message.len()).ok()?;
         for record in read.records() {
             let record = record.ok()?;
             record.owner.read().ok()?;
-            ttls.push(u16::try_from(record.range.0 - 6).ok()?);
+            ttls.extend_from_slice(&(record.range.0 as u16 - 6).to_be_bytes());
             ttl = ttl.min(record.lifetime());
             negative &= record.section != Section::Answer || record.kind == Kind::CNAME;
         }
         read.question?;
         let negative = negative && !ttls.is_empty();
-        Some(Self { ttls: ttls.into_boxed_slice(), rcode, ttl, negative, message })
+        let bytes = [&*message, &ttls].concat().into();
+        Some(Self { bytes, message_len, rcode, ttl, negative })
     }
 
     /// The message: id 0, flags, question, records with the TTLs of the beginning.
     pub fn message(&self) -> &[u8] {
-        &self.message
+        &self.bytes[..usize::from(self.message_len)]
     }
 
     /// Bytes that it takes up.
     pub fn size(&self) -> usize {
-        self.message.len() + 2 * self.ttls.len()
+        self.bytes.len()
     }
 
     /// Copies the message to `out`, with TTLs that are `age` seconds less, but at least `floor`.
     /// `None` if there is no room.
     pub fn copy_to(&self, out: &mut [u8], age: u32, floor: u32) -> Option<usize> {
-        let room = out.get_mut(..self.message.len())?;
-        room.copy_from_slice(&self.message);
-        for at in &self.ttls {
-            let at = usize::from(*at);
+        let (message, ttls) = self.bytes.split_at(usize::from(self.message_len));
+        let room = out.get_mut(..message.len())?;
+        room.copy_from_slice(message);
+        for at in ttls.chunks_exact(2) {
+            let at = usize::from(u16::from_be_bytes([at[0], at[1]]));
             let Some(ttl) = room[at..].first_chunk_mut::<4>() else { continue };
             *ttl = u32::from_be_bytes(*ttl).saturating_sub(age).max(floor).to_be_bytes();
         }
-        Some(self.message.len())
+        Some(message.len())
     }
 
     /// The records of the answer section, read.
     pub fn records(&self) -> impl Iterator<Item = Record<'_>> {
-        let read = Message::parse(&self.message);
+        let read = Message::parse(self.message());
         read.into_iter()
             .flat_map(|message| message.records().flatten())
             .filter(|record| record.section == Section::Answer)
@@ -175,9 +222,10 @@ impl Answer {
         let len = writer.finish();
         message.truncate(len);
         let written = Message::parse(&message).ok()?.records().flatten();
-        let ttls = written.map(|record| (record.range.0 - 6) as u16).collect();
+        let ttls: Vec<u8> = written.flat_map(|record| (record.range.0 as u16 - 6).to_be_bytes()).collect();
         let ttl = records.iter().chain(soa).map(|kept| kept.ttl).min().unwrap_or(0);
-        Some(Self { message: message.into_boxed_slice(), ttls, rcode, ttl, negative: soa.is_some() })
+        message.extend_from_slice(&ttls);
+        Some(Self { bytes: message.into(), message_len: len as u16, rcode, ttl, negative: soa.is_some() })
     }
 }
 
@@ -261,7 +309,83 @@ fn whole(answer: Option<Answer>) -> Reading {
 pub const CHAIN_MAX: usize = 16;
 /// Records of one answer: more does not fit into 64 KiB anyway, except of the emptiest.
 const RECORDS_MAX: usize = 4_096;
+/// More than answers about addresses have.
+const PLAIN_MAX: u16 = 32;
 /// Addresses of a host in a file.
 const LOCAL_MAX: usize = 64;
 /// Three hours: the most that RFC 2308, section 5 finds sensible.
 const NEGATIVE_TTL_MAX: u32 = 10_800;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use crate::wire::dns::OptionCode;
+
+    /// A response to A of `www.test`, of records that are right or wrong in one way.
+    fn response(records: &[(u8, u32)], authority: bool, edns: bool) -> Vec<u8> {
+        let www = Name::parse("www.test").unwrap();
+        let mut out = vec![0; 2_048];
+        let mut writer = Writer::new(&mut out, 7, Flags(Flags::QR | Flags::AA)).unwrap();
+        writer.question(b"\x03wWw\x04tEst\0", Kind::A, CLASS_IN).unwrap();
+        for (manner, ttl) in records {
+            let address = [127, 0, 0, *manner];
+            match manner % 16 {
+                0 => writer.record(Section::Answer, b"\x01a\x04test\0", Kind::A, *ttl, &address),
+                1 => writer.record(Section::Answer, www.wire(), Kind::TXT, *ttl, b"\x01a"),
+                2 => writer.record(Section::Answer, www.wire(), Kind::A, *ttl, b"\x01"),
+                3 => writer.record(Section::Answer, www.wire(), Kind::CNAME, *ttl, b"\x01a\x04test\0"),
+                _ => writer.record(Section::Answer, www.wire(), Kind::A, *ttl, &address),
+            }
+            .unwrap();
+        }
+        if authority {
+            writer.record(Section::Authority, b"\x04test\0", Kind::NS, 9, b"\x02ns\x04test\0").unwrap();
+        }
+        writer.record(Section::Additional, b"\x02ns\x04test\0", Kind::A, 9, &[127, 0, 0, 1]).unwrap();
+        if edns {
+            writer.edns(1_232, Rcode::NOERROR, false, &[(OptionCode::COOKIE, &[7; 16])]).unwrap();
+        }
+        let len = writer.finish();
+        out.truncate(len);
+        out
+    }
+
+    fn both(data: &[u8]) -> (Option<Answer>, Reading) {
+        let (message, www) = (Message::parse(data).unwrap(), Name::parse("www.test").unwrap());
+        let plain = Answer::plain(&message, (www.wire(), Kind::A), 1_000);
+        (plain, Answer::read(&message, (&www, Kind::A), Chain::default(), &www, 1_000))
+    }
+
+    #[test]
+    fn the_plain_way_takes_what_most_servers_say() {
+        let (plain, _) = both(&response(&[(9, 300), (8, 200)], false, true));
+        let plain = plain.expect("two addresses are plain");
+        assert_eq!((plain.ttl, plain.negative, plain.records().count()), (200, false, 2));
+        for other in [&[(0, 9)], &[(1, 9)], &[(2, 9)], &[(3, 9)]] {
+            assert!(both(&response(other, false, true)).0.is_none());
+        }
+        assert!(
+            both(&response(&[(9, 300)], true, true)).0.is_none()
+                && both(&response(&[], false, true)).0.is_none()
+        );
+    }
+
+    quickcheck::quickcheck! {
+        /// Whatever it takes, it makes the same of it.
+        fn the_plain_way_leads_to_the_same(records: Vec<(u8, u32)>, authority: bool, edns: bool, cut: u16) -> bool {
+            let mut data = response(&records[..records.len().min(40)], authority && cut.is_multiple_of(4), edns);
+            if cut.is_multiple_of(8) {
+                data.truncate(27.max(data.len() - usize::from(cut / 8) % 32));
+            }
+            match both(&data) {
+                (None, _) => true,
+                (Some(plain), Reading::Whole(whole)) => {
+                    (plain.bytes, plain.message_len, plain.rcode, plain.ttl, plain.negative)
+                        == (whole.bytes, whole.message_len, whole.rcode, whole.ttl, whole.negative)
+                }
+                (Some(_), _) => false,
+            }
+        }
+    }
+}

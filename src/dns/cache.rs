@@ -112,13 +112,27 @@ impl Key {
     pub fn bytes(&self) -> &[u8] {
         &self.bytes[..usize::from(self.len)]
     }
+
+    /// What is asked: the name in wire form, the type, what changes the answer.
+    pub fn question(&self) -> (&[u8], Kind, Variant) {
+        let [.., high, low, flags] = *self.bytes() else { return (&[], Kind(0), Variant::default()) };
+        (name_of(self.bytes()), Kind(u16::from_be_bytes([high, low])), variant(flags))
+    }
+}
+
+/// The name of a [`Key`]'s bytes, in wire form.
+pub fn name_of(key: &[u8]) -> &[u8] {
+    key.split_last_chunk::<3>().map_or(&[], |(name, _)| name)
+}
+
+fn variant(flags: u8) -> Variant {
+    Variant { dnssec_ok: flags & 1 != 0, checking_disabled: flags & 2 != 0 }
 }
 
 /// The question of a [`Key`]'s bytes; `None` if they are none.
 pub fn split_key(bytes: &[u8]) -> Option<(Name, Kind, Variant)> {
     let (name, [high, low, flags]) = bytes.split_last_chunk::<3>()?;
-    let variant = Variant { dnssec_ok: flags & 1 != 0, checking_disabled: flags & 2 != 0 };
-    Some((Name::from_wire(name)?, Kind(u16::from_be_bytes([*high, *low])), variant))
+    Some((Name::from_wire(name)?, Kind(u16::from_be_bytes([*high, *low])), variant(*flags)))
 }
 
 impl Config {
@@ -190,7 +204,15 @@ impl Cache {
     pub fn insert(&mut self, key: &Key, answer: Arc<Answer>, now: Instant) {
         if answer.ttl > 0 {
             let expires = now + Duration::from_secs(u64::from(answer.ttl));
-            self.put(key.bytes(), answer, expires, false, now);
+            self.put(key.bytes().into(), answer, expires, false, now);
+        }
+    }
+
+    /// [`Cache::insert`] for who has a key to give away.
+    pub(super) fn insert_owned(&mut self, key: Box<[u8]>, answer: Arc<Answer>, now: Instant) {
+        if answer.ttl > 0 {
+            let expires = now + Duration::from_secs(u64::from(answer.ttl));
+            self.put(key, answer, expires, false, now);
         }
     }
 
@@ -199,7 +221,7 @@ impl Cache {
     pub fn restore(&mut self, key: &[u8], answer: Answer, left: Duration, stale: Duration, now: Instant) {
         let expires = if left.is_zero() { now - stale } else { now + left };
         if split_key(key).is_some() && now < expires + self.config.stale_max {
-            self.put(key, Arc::new(answer), expires, true, now);
+            self.put(key.into(), Arc::new(answer), expires, true, now);
         }
     }
 
@@ -248,12 +270,19 @@ impl Cache {
         assert!(live.iter().all(|entry| self.slot(&entry.key).is_some()), "every entry is found");
     }
 
-    fn put(&mut self, key: &[u8], answer: Arc<Answer>, expires: Instant, from_archive: bool, now: Instant) {
-        let known = self.slot(key).and_then(|slot| self.take(slot));
+    fn put(
+        &mut self,
+        key: Box<[u8]>,
+        answer: Arc<Answer>,
+        expires: Instant,
+        from_archive: bool,
+        now: Instant,
+    ) {
+        let known = self.slot(&key).and_then(|slot| self.take(slot));
         let hits = known.map_or(0, |entry| entry.hits);
-        let hash = self.hash(key);
+        let hash = self.hash(&key);
         let entry = Entry {
-            key: key.into(),
+            key,
             hash,
             answer,
             expires,
@@ -316,7 +345,8 @@ impl Cache {
         self.index.find(self.hash(key), fits).map(|slot| *slot as usize)
     }
 
-    fn hash(&self, key: &[u8]) -> u64 {
+    /// Of a key's bytes; nobody outside can choose it.
+    pub(super) fn hash(&self, key: &[u8]) -> u64 {
         use std::hash::BuildHasher as _;
         self.state.hash_one(key)
     }

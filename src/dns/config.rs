@@ -25,6 +25,8 @@ pub struct Config {
     pub cache: cache::Config,
     /// When a look-up has failed if nothing else ended it.
     pub deadline: Duration,
+    /// Answers that may wait to be handed to the archive; 0 if there is none.
+    pub unsaved_max: usize,
     /// Cookies, random case and EDNS are used until a forwarder turns out not to know them.
     pub extras: bool,
 }
@@ -78,6 +80,7 @@ impl Config {
             ndots: 1,
             cache: cache::Config::DEFAULT,
             deadline: DEADLINE,
+            unsaved_max: UNSAVED_MAX,
             extras: true,
         }
     }
@@ -92,5 +95,7 @@ impl ForwarderConfig {
 
 /// glibc gives up after two rounds of five seconds each.
 const DEADLINE: Duration = Duration::from_secs(10);
+/// The archive is asked once a second; more come again when they are renewed.
+const UNSAVED_MAX: usize = 4_000;
 /// The most forwarders that are kept; resolv.conf has three.
 pub const FORWARDERS_MAX: usize = 16;

@@ -3,22 +3,24 @@
 use super::cache::Variant;
 use super::forwarders::Forwarder;
 use crate::base::Rng;
-use crate::wire::dns::{CLASS_IN, Flags, Kind, Message, Name, OptionCode, Rcode, UDP_PAYLOAD, Writer};
+use crate::wire::dns::{
+    CLASS_IN, Flags, Kind, Message, NAME_MAX, Name, OptionCode, Rcode, UDP_PAYLOAD, Writer,
+};
 
-/// A question as it was sent.
-#[derive(Clone, Debug)]
+/// How a question was sent.
+#[derive(Clone, Copy, Debug)]
 pub struct Asked {
     /// Random, and no other one's on the same socket.
     pub id: u16,
-    /// The name as it was written: with random case if the forwarder keeps it.
-    pub name: Box<[u8]>,
-    /// Its type.
-    pub kind: Kind,
-    /// What else changes the answer.
-    pub variant: Variant,
+    /// Which letters of the name were written in upper case, one bit each from the lowest on, again
+    /// and again: random if the forwarder keeps the case, else none.
+    pub case: u64,
     /// It had an OPT record with our cookie.
     pub edns: bool,
 }
+
+/// What is asked: the name in wire form and lower case, the type, what else changes the answer.
+pub type Question<'a> = (&'a [u8], Kind, Variant);
 
 /// What a message is to a question.
 #[derive(Clone, Copy, Debug)]
@@ -38,45 +40,43 @@ pub enum Verdict<'a> {
 }
 
 impl Asked {
-    /// A question with a random id, and random case if the forwarder keeps it.
-    pub fn new(
-        id: u16,
-        name: &[u8],
-        kind: Kind,
-        variant: Variant,
-        forwarder: &Forwarder,
-        rng: &mut Rng,
-    ) -> Self {
-        let mut name: Box<[u8]> = name.into();
-        if forwarder.keeps_case {
-            mix_case(&mut name, rng);
-        }
-        Self { id, name, kind, variant, edns: forwarder.edns }
+    /// With random case if the forwarder keeps it.
+    pub fn new(id: u16, forwarder: &Forwarder, rng: &mut Rng) -> Self {
+        let case = if forwarder.keeps_case { rng.u64() } else { 0 };
+        Self { id, case, edns: forwarder.edns }
     }
 
-    /// Writes it; how many bytes it takes. `out` holds at least 512.
-    pub fn write(&self, forwarder: &Forwarder, out: &mut [u8]) -> usize {
-        let checking = if self.variant.checking_disabled { Flags::CD } else { 0 };
-        self.try_write(forwarder, Flags(Flags::RD | checking), out).unwrap_or(0)
+    /// Writes the question; how many bytes it takes. `out` holds at least 512.
+    pub fn write(&self, question: Question<'_>, forwarder: &Forwarder, out: &mut [u8]) -> usize {
+        self.try_write(question, forwarder, out).unwrap_or(0)
     }
 
-    fn try_write(&self, forwarder: &Forwarder, flags: Flags, out: &mut [u8]) -> Option<usize> {
-        let mut writer = Writer::new(out, self.id, flags).ok()?;
-        writer.question(&self.name, self.kind, CLASS_IN).ok()?;
+    fn try_write(&self, question: Question<'_>, forwarder: &Forwarder, out: &mut [u8]) -> Option<usize> {
+        let (name, kind, variant) = question;
+        let checking = if variant.checking_disabled { Flags::CD } else { 0 };
+        let mut writer = Writer::new(out, self.id, Flags(Flags::RD | checking)).ok()?;
+        let mut buffer = [0; NAME_MAX];
+        writer.question(mixed(name, self.case, &mut buffer)?, kind, CLASS_IN).ok()?;
         if self.edns {
             let mut cookie = [0; 40];
             let len = 8 + forwarder.server_cookie.len();
             cookie[..8].copy_from_slice(&forwarder.cookie);
             cookie[8..len].copy_from_slice(&forwarder.server_cookie);
             let options = [(OptionCode::COOKIE, &cookie[..len])];
-            writer.edns(UDP_PAYLOAD, Rcode::NOERROR, self.variant.dnssec_ok, &options).ok()?;
+            writer.edns(UDP_PAYLOAD, Rcode::NOERROR, variant.dnssec_ok, &options).ok()?;
         }
         Some(writer.finish())
     }
 
     /// Is `data`, which came from the right address to the right socket, the answer? Learns the
     /// forwarder's cookie.
-    pub fn judge<'a>(&self, forwarder: &mut Forwarder, data: &'a [u8], over_stream: bool) -> Verdict<'a> {
+    pub fn judge<'a>(
+        &self,
+        asked: Question<'_>,
+        forwarder: &mut Forwarder,
+        data: &'a [u8],
+        over_stream: bool,
+    ) -> Verdict<'a> {
         let Ok(message) = Message::parse(data) else { return Verdict::Foreign };
         let flags = message.header.flags;
         if message.header.id != self.id || !flags.has(Flags::QR) || flags.opcode() != 0 {
@@ -87,12 +87,17 @@ impl Asked {
             let refuses = matches!(flags.rcode(), Rcode::FORMERR | Rcode::NOTIMP) && self.edns;
             return if refuses { Verdict::NoEdns } else { Verdict::Foreign };
         };
-        let same = question.name.eq_ignore_ascii_case(&self.name);
-        if !same || question.kind != self.kind || question.class != CLASS_IN {
+        if question.kind != asked.1 || question.class != CLASS_IN {
             return Verdict::Foreign;
         }
-        if *question.name != *self.name && !over_stream {
-            return Verdict::CaseLost;
+        let mut buffer = [0; NAME_MAX];
+        if mixed(asked.0, self.case, &mut buffer) != Some(question.name) {
+            if !question.name.eq_ignore_ascii_case(asked.0) {
+                return Verdict::Foreign;
+            }
+            if !over_stream {
+                return Verdict::CaseLost;
+            }
         }
         if flags.has(Flags::TC) && !over_stream {
             // What is left of it is not looked at: it comes again, over TCP.
@@ -120,6 +125,7 @@ impl Asked {
         let whole = Rcode(u16::from(edns.rcode_high) << 4 | rcode.0);
         match edns.cookies() {
             Some(cookies) if cookies.client != forwarder.cookie => return Verdict::Foreign,
+            Some(cookies) if *cookies.server == *forwarder.server_cookie => {}
             Some(cookies) => forwarder.server_cookie = cookies.server.to_vec(),
             // Who has sent a cookie sends it always (RFC 7873, section 5.3).
             None if !forwarder.server_cookie.is_empty() && !over_stream => return Verdict::Foreign,
@@ -133,17 +139,17 @@ impl Asked {
     }
 }
 
-/// Turns letters to upper case at random (draft-vixie-dnsext-dns0x20): one more bit to guess each.
-fn mix_case(name: &mut [u8], rng: &mut Rng) {
-    let (mut bits, mut left) = (0, 0);
-    // Lengths of labels are below all letters.
-    for letter in name.iter_mut().filter(|byte| byte.is_ascii_lowercase()) {
-        if left == 0 {
-            (bits, left) = (rng.u64(), 64);
-        }
-        *letter ^= ((bits & 1) as u8) << 5;
-        (bits, left) = (bits >> 1, left - 1);
+/// The name with letters in upper case where `case` has a bit (draft-vixie-dnsext-dns0x20): one more
+/// bit to guess for each. `None` if it is too long to be one.
+fn mixed<'a>(name: &[u8], mut case: u64, buffer: &'a mut [u8; NAME_MAX]) -> Option<&'a [u8]> {
+    let out = buffer.get_mut(..name.len())?;
+    for (to, byte) in out.iter_mut().zip(name) {
+        // Lengths of labels are below all letters.
+        let letter = byte.is_ascii_lowercase();
+        *to = byte ^ ((case & u64::from(letter)) as u8) << 5;
+        case = case.rotate_right(u32::from(letter));
     }
+    Some(out)
 }
 
 /// A name in text for messages, whatever case it was in.

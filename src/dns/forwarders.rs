@@ -174,21 +174,20 @@ impl Forwarders {
 
     /// Whom to ask next who is not in `asked`: none if that is everybody.
     pub fn choose(&self, asked: Set, rng: &mut Rng) -> Set {
-        let left = |index: &usize| asked & 1 << index == 0;
-        let up: Vec<usize> =
-            (0..self.all.len()).filter(left).filter(|index| self.all[*index].is_up()).collect();
-        if up.is_empty() {
+        let left = || (0..self.all.len()).filter(|index| asked & 1 << index == 0);
+        let up = || left().filter(|index| self.all[*index].is_up());
+        let Some(first) = up().next() else {
             // Better one that seems down than none. The first to be probed was the first to go.
-            let down = (0..self.all.len()).filter(left).min_by_key(|index| self.all[*index].probe_at());
+            let down = left().min_by_key(|index| self.all[*index].probe_at());
             return down.map_or(0, |index| 1 << index);
-        }
+        };
         match self.strategy {
-            Strategy::Strict => 1 << up[0],
-            Strategy::Parallel => up.iter().take(PARALLEL_MAX).map(|index| 1 << index).sum(),
+            Strategy::Strict => 1 << first,
+            Strategy::Parallel => up().take(PARALLEL_MAX).map(|index| 1 << index).sum(),
             Strategy::Fastest => {
                 // Who was never measured is asked first.
-                let best = up.iter().min_by_key(|index| self.all[**index].rtt().unwrap_or_default());
-                let other = rng.percent(EXPLORE_PERCENT).then(|| &up[rng.index(up.len())]);
+                let best = up().min_by_key(|index| self.all[*index].rtt().unwrap_or_default());
+                let other = rng.percent(EXPLORE_PERCENT).then(|| up().nth(rng.index(up().count()))).flatten();
                 other.or(best).map_or(0, |index| 1 << index)
             }
         }

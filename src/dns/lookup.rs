@@ -91,13 +91,12 @@ impl Dns {
             (looked.addresses, looked.failure, looked.exists) = (vec![(ip, u32::MAX)], None, true);
             return self.looked.push_back((user, Box::new(looked)));
         }
-        let Ok(mut names) = self.resolver.candidates(host) else {
+        let Ok((first, names)) = self.resolver.candidates(host) else {
             return self.looked.push_back((user, Box::new(fail(Name::ROOT, Failure::BadName))));
         };
         if self.lookups.len() >= LOOKUPS_MAX {
             return self.looked.push_back((user, Box::new(fail(Name::ROOT, Failure::Overloaded))));
         }
-        let Some(first) = names.pop_front() else { return };
         let lookup = Lookup { user, names, v4: None, v6: None, began, failure: None, exists: false };
         let token = self.lookups.insert(lookup);
         self.ask(cx, token, &first);
@@ -148,8 +147,10 @@ impl Dns {
         let (Some(v4), Some(v6)) = (&lookup.v4, &lookup.v6) else { return };
         let both = [v6, v4];
         let name = v4.name.clone();
-        let mut found: Vec<_> = both.iter().flat_map(|resolved| addresses(resolved)).collect();
-        let first = if addresses(v6).is_empty() { v4 } else { v6 };
+        let mut found = Vec::new();
+        addresses(v6, &mut found);
+        let first = if found.is_empty() { v4 } else { v6 };
+        addresses(v4, &mut found);
         let given = first.result.as_ref().ok();
         let source = given.map_or(Source::Memory, |given| given.source.clone());
         let failed = both.iter().find_map(|resolved| resolved.result.as_ref().err().copied());
@@ -175,6 +176,9 @@ impl Dns {
     }
 
     fn sort(&self, found: &mut Vec<(IpAddr, u32)>) {
+        if found.len() < 2 {
+            return;
+        }
         let mut order: Vec<_> = found.iter().map(|(ip, _)| *ip).collect();
         order::sort(&mut order, &self.local);
         found.sort_by_key(|(ip, _)| order.iter().position(|other| other == ip));
@@ -183,33 +187,34 @@ impl Dns {
 }
 
 impl Resolver {
-    /// The names that a host name may stand for, in the order in which they are tried.
-    fn candidates(&self, host: &str) -> Result<VecDeque<Name>, ()> {
+    /// The names that a host name may stand for, in the order in which they are tried: the first and
+    /// the others.
+    fn candidates(&self, host: &str) -> Result<(Name, VecDeque<Name>), ()> {
         let name = Name::parse(host).map_err(|_| ())?;
-        let mut names = VecDeque::new();
-        if !host.ends_with('.') {
-            let with = |suffix: &Name| Name::parse(&format!("{host}.{suffix}")).ok();
-            names.extend(self.config.search.iter().filter_map(with));
+        if host.ends_with('.') || self.config.search.is_empty() {
+            return Ok((name, VecDeque::new()));
         }
-        if host.ends_with('.') || name.labels() > usize::from(self.config.ndots) {
-            names.push_front(name);
-        } else {
-            names.push_back(name);
+        let with = |suffix: &Name| Name::parse(&format!("{host}.{suffix}")).ok();
+        let mut names: VecDeque<Name> = self.config.search.iter().filter_map(with).collect();
+        if name.labels() > usize::from(self.config.ndots) {
+            return Ok((name, names));
         }
-        Ok(names)
+        names.push_back(name.clone());
+        let first = names.pop_front().unwrap_or(name);
+        Ok((first, names))
     }
 }
 
-/// The addresses that an answer has, with the seconds for which they hold.
-fn addresses(resolved: &Resolved) -> Vec<(IpAddr, u32)> {
-    let Ok(given) = &resolved.result else { return Vec::new() };
+/// Adds the addresses that an answer has, with the seconds for which they hold.
+fn addresses(resolved: &Resolved, to: &mut Vec<(IpAddr, u32)>) {
+    let Ok(given) = &resolved.result else { return };
     let read = |kind: Kind, data: &[u8]| match kind {
         Kind::A => Some(IpAddr::from(Ipv4Addr::from(<[u8; 4]>::try_from(data).ok()?))),
         Kind::AAAA => Some(IpAddr::from(Ipv6Addr::from(<[u8; 16]>::try_from(data).ok()?))),
         _ => None,
     };
     let found = given.answer.records().filter(|record| record.kind == resolved.kind);
-    found.filter_map(|record| Some((read(record.kind, record.data())?, given.ttl()))).collect()
+    to.extend(found.filter_map(|record| Some((read(record.kind, record.data())?, given.ttl()))));
 }
 
 fn exists(resolved: &Resolved) -> bool {

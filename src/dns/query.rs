@@ -2,25 +2,26 @@
 
 use std::time::Duration;
 
+use super::User;
 use super::answer::Chain;
-use super::cache::Variant;
-use super::exchange::Asked;
+use super::cache::{self, Key, Variant};
+use super::exchange::{Asked, Question};
 use super::forwarders::Set;
 use crate::base::{Instant, SocketId, Token};
 use crate::wire::dns::{Kind, Name};
 
 /// A question that is being put to forwarders.
 pub(super) struct Query {
-    /// As it is known to the cache; empty for a probe, which nobody else may wait for.
+    /// As it is known to the cache: what was asked for.
     pub(super) key: Box<[u8]>,
-    /// What was asked for.
-    pub(super) name: Name,
+    /// Of the key, in the table of questions under way.
+    pub(super) hash: u64,
     /// Where the aliases have led: what forwarders are asked for now.
-    pub(super) at: Name,
+    at: Option<Box<Name>>,
     pub(super) kind: Kind,
     pub(super) variant: Variant,
     pub(super) chain: Chain,
-    pub(super) waiters: Vec<super::User>,
+    pub(super) waiters: Waiters,
     pub(super) tries: Vec<Try>,
     next_try: u32,
     /// Who was asked in this round.
@@ -31,10 +32,17 @@ pub(super) struct Query {
     /// When those who wait are given what expired, if there is something.
     pub(super) stale_at: Instant,
     pub(super) timer_at: Instant,
-    /// Only to see whether this forwarder is back.
+    /// Only to see whether this forwarder is back: nobody else may wait for it.
     pub(super) probe: Option<u8>,
     /// Why the last try came to nothing.
     pub(super) fault: super::Failure,
+}
+
+/// Those who wait for an answer; mostly it is one.
+#[derive(Default)]
+pub(super) struct Waiters {
+    first: Option<User>,
+    others: Vec<User>,
 }
 
 /// A question put to one forwarder once.
@@ -61,17 +69,39 @@ pub(super) enum Via {
     Stream(Token),
 }
 
+impl Waiters {
+    pub(super) fn push(&mut self, user: User) {
+        match &mut self.first {
+            None => self.first = Some(user),
+            Some(_) => self.others.push(user),
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        usize::from(self.first.is_some()) + self.others.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.first.is_none()
+    }
+
+    /// In the order in which they came.
+    pub(super) fn into_iter(self) -> impl Iterator<Item = User> {
+        self.first.into_iter().chain(self.others)
+    }
+}
+
 impl Query {
-    pub(super) fn new(key: &[u8], question: (&Name, Kind, Variant), now: Instant, within: Duration) -> Self {
-        let (name, kind, variant) = question;
+    pub(super) fn new(key: &Key, hash: u64, now: Instant, within: Duration) -> Self {
+        let (_, kind, variant) = key.question();
         Self {
-            key: key.into(),
-            name: name.clone(),
-            at: name.clone(),
+            key: key.bytes().into(),
+            hash,
+            at: None,
             kind,
             variant,
             chain: Chain::default(),
-            waiters: Vec::new(),
+            waiters: Waiters::default(),
             tries: Vec::new(),
             next_try: 0,
             asked: 0,
@@ -83,6 +113,26 @@ impl Query {
             probe: None,
             fault: super::Failure::NoForwarder,
         }
+    }
+
+    /// The name that was asked for, in wire form.
+    pub(super) fn name(&self) -> &[u8] {
+        cache::name_of(&self.key)
+    }
+
+    /// The name that forwarders are asked for: where the aliases have led.
+    pub(super) fn at(&self) -> &[u8] {
+        self.at.as_ref().map_or_else(|| cache::name_of(&self.key), |at| at.wire())
+    }
+
+    /// What forwarders are asked.
+    pub(super) fn question(&self) -> Question<'_> {
+        (self.at(), self.kind, self.variant)
+    }
+
+    /// The aliases lead here; `None`: what was asked for is asked for again.
+    pub(super) fn go_to(&mut self, chain: Chain, at: Option<Name>) {
+        (self.chain, self.at) = (chain, at.map(Box::new));
     }
 
     /// Another try; its number, unless there were too many.

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use hashbrown::HashTable;
 
 use super::answer::{Answer, Chain, Reading, Useless};
-use super::cache::{Cache, Freshness, Key, Variant};
+use super::cache::{self, Cache, Freshness, Key, Variant};
 use super::config::Config;
 use super::forwarders::Forwarders;
 use super::query::{Query, Via};
@@ -26,7 +27,8 @@ pub struct Resolver {
     pub(super) forwarders: Forwarders,
     pub(super) cache: Cache,
     pub(super) queries: Slots<Query>,
-    by_key: Map<Box<[u8]>, Token>,
+    /// Questions under way, by the hashes of their keys.
+    by_key: HashTable<Token>,
     pub(super) by_id: Map<(SocketId, u16), (Token, u32)>,
     pub(super) sockets: Sockets,
     pub(super) streams: Streams,
@@ -47,7 +49,7 @@ impl Resolver {
             forwarders: Forwarders::new(&config.forwarders, config.strategy, config.extras, rng),
             cache: Cache::new(config.cache, rng),
             queries: Slots::default(),
-            by_key: hash::map(rng),
+            by_key: HashTable::new(),
             by_id: hash::map(rng),
             sockets: Sockets::new(first_socket),
             streams: Streams::default(),
@@ -134,6 +136,11 @@ impl Resolver {
         socket.or_else(|| self.wishes.pop_front())
     }
 
+    /// What was counted.
+    pub fn stats(&self) -> Stats {
+        self.stats
+    }
+
     /// Answers that the archive does not have yet.
     pub fn take_unsaved(&mut self, now: Instant, unix: UnixTime) -> Vec<SavedAnswer> {
         let keys = std::mem::take(&mut self.unsaved);
@@ -175,8 +182,7 @@ impl Resolver {
             return self.end(cx.now, token, Err(Failure::Stopped));
         }
         (query.asked, query.round) = (0, 0);
-        let numbers: Vec<_> = query.tries.iter().map(|one| one.number).collect();
-        numbers.into_iter().for_each(|number| self.drop_try(cx.now, token, number));
+        self.drop_tries(cx.now, token);
         self.ask_next(cx, token);
     }
 
@@ -225,9 +231,10 @@ impl Resolver {
     /// Panics if anything does not fit together. For tests and the simulator.
     pub fn check_invariants(&self) {
         self.cache.check_invariants();
-        let named = || self.queries.iter().filter(|(_, query)| !query.key.is_empty());
+        let named = || self.queries.iter().filter(|(_, query)| query.probe.is_none());
         for (token, query) in named() {
-            assert_eq!(self.by_key.get(&query.key), Some(&token), "a question is under way once");
+            let found = self.under_way(&query.key, query.hash);
+            assert_eq!(found, Some(token), "a question is under way once");
         }
         assert_eq!(named().count(), self.by_key.len(), "nothing else is known as under way");
         let udp = |query: &Query| query.tries.iter().filter(|one| matches!(one.via, Via::Udp(_))).count();
@@ -242,9 +249,10 @@ impl Resolver {
     /// Takes part in the question if it is under way, else begins it.
     fn join(&mut self, cx: &mut Cx<'_>, key: &Key, question: (&Name, Kind, Variant), user: Option<User>) {
         let (name, kind, _) = question;
-        if let Some(token) = self.by_key.get(key.bytes()) {
+        let hash = self.cache.hash(key.bytes());
+        if let Some(token) = self.under_way(key.bytes(), hash) {
             self.stats.shared += 1;
-            let Some(query) = self.queries.get_mut(*token) else { return };
+            let Some(query) = self.queries.get_mut(token) else { return };
             let Some(user) = user else { return };
             if query.waiters.len() < WAITERS_MAX {
                 return query.waiters.push(user);
@@ -255,14 +263,22 @@ impl Resolver {
             user.into_iter().for_each(|user| self.give(user, (name, kind), Err(Failure::Overloaded)));
             return;
         }
-        let mut query = Query::new(key.bytes(), question, cx.now, self.config.deadline);
-        query.waiters.extend(user);
+        let mut query = Query::new(key, hash, cx.now, self.config.deadline);
+        user.into_iter().for_each(|user| query.waiters.push(user));
         if !query.waiters.is_empty() && self.cache.usable(key.bytes(), cx.now).is_some() {
             query.stale_at = cx.now + STALE_AFTER;
         }
         let token = self.queries.insert(query);
-        self.by_key.insert(key.bytes().into(), token);
+        let queries = &self.queries;
+        let hash_of = |token: &Token| queries.get(*token).map_or(0, |query| query.hash);
+        self.by_key.insert_unique(hash, token, hash_of);
         self.ask_next(cx, token);
+    }
+
+    /// The query of a question that is under way.
+    fn under_way(&self, key: &[u8], hash: u64) -> Option<Token> {
+        let same = |token: &Token| self.queries.get(*token).is_some_and(|query| *query.key == *key);
+        self.by_key.find(hash, same).copied()
     }
 
     /// Puts a question to whoever is next, or gives it up.
@@ -372,8 +388,18 @@ impl Resolver {
         source: Source,
     ) {
         let Some(query) = self.queries.get(token) else { return };
-        let (asked, ttl_max) = ((&query.name, query.kind), self.config.cache.ttl_max);
-        match Answer::read(message, asked, query.chain.clone(), &query.at, ttl_max) {
+        let ttl_max = self.config.cache.ttl_max;
+        let plain = if query.chain.is_empty() {
+            Answer::plain(message, (query.name(), query.kind), ttl_max)
+        } else {
+            None
+        };
+        if let Some(answer) = plain {
+            return self.end(cx.now, token, Ok((Arc::new(answer), source)));
+        }
+        let (name, at) = (query.name(), query.at());
+        let Some((name, at)) = Name::from_wire(name).zip(Name::from_wire(at)) else { return };
+        match Answer::read(message, (&name, query.kind), query.chain.clone(), &at, ttl_max) {
             Reading::Whole(answer) => self.end(cx.now, token, Ok((Arc::new(answer), source))),
             Reading::Follow(chain, target) => self.follow(cx, token, chain, *target),
             Reading::Useless(useless) => {
@@ -387,7 +413,7 @@ impl Resolver {
                     && let Some(query) = self.queries.get_mut(token)
                 {
                     // Another may know better where it leads from the beginning.
-                    (query.chain, query.at) = (Chain::default(), query.name.clone());
+                    query.go_to(Chain::default(), None);
                 }
                 match number {
                     Some(number) => self.try_failed(cx, token, number, fault),
@@ -415,9 +441,9 @@ impl Resolver {
     fn follow(&mut self, cx: &mut Cx<'_>, token: Token, chain: Chain, target: Name) {
         let Some(query) = self.queries.get_mut(token) else { return };
         let key = Key::new(&target, query.kind, query.variant);
-        (query.chain, query.at, query.asked, query.round) = (chain, target, 0, 0);
-        let numbers: Vec<_> = query.tries.iter().map(|one| one.number).collect();
-        numbers.into_iter().for_each(|number| self.drop_try(cx.now, token, number));
+        query.go_to(chain, Some(target));
+        (query.asked, query.round) = (0, 0);
+        self.drop_tries(cx.now, token);
         let known = match self.cache.find(&key, cx.now) {
             Some((entry, Freshness::Fresh(_) | Freshness::Renew(_))) => {
                 let mut copy = vec![0; entry.answer.message().len()];
@@ -433,17 +459,18 @@ impl Resolver {
 
     /// Ends a query and tells all who wait.
     fn end(&mut self, now: Instant, token: Token, result: Result<(Arc<Answer>, Source), Failure>) {
-        let Some(query) = self.queries.get(token) else { return };
-        let numbers: Vec<_> = query.tries.iter().map(|one| one.number).collect();
-        numbers.into_iter().for_each(|number| self.drop_try(now, token, number));
+        self.drop_tries(now, token);
         let Some(query) = self.queries.remove(token) else { return };
         if query.probe.is_some() {
             return;
         }
-        self.by_key.remove(&query.key);
+        if let Ok(entry) = self.by_key.find_entry(query.hash, |other| *other == token) {
+            entry.remove();
+        }
+        let Some((name, kind, _)) = cache::split_key(&query.key) else { return };
         let given = match result {
             Ok((answer, source)) => {
-                self.remember(&query, &answer, now);
+                self.remember(query.key, &answer, now);
                 Ok(Given { answer, age: 0, source })
             }
             Err(failure) => {
@@ -455,30 +482,29 @@ impl Resolver {
             self.cache.stats.stale += query.waiters.len() as u64;
         }
         let elapsed = now.since(query.started);
-        for user in query.waiters {
-            let resolved =
-                Resolved { name: query.name.clone(), kind: query.kind, result: given.clone(), elapsed };
+        for user in query.waiters.into_iter() {
+            let resolved = Resolved { name: name.clone(), kind, result: given.clone(), elapsed };
             self.events.push_back(Event::Resolved(user, Box::new(resolved)));
         }
     }
 
-    fn remember(&mut self, query: &Query, answer: &Arc<Answer>, now: Instant) {
-        let key = Key::new(&query.name, query.kind, query.variant);
-        self.cache.insert(&key, answer.clone(), now);
-        if answer.ttl > 0 && self.unsaved.len() < UNSAVED_MAX {
-            self.unsaved.push(query.key.clone());
+    fn remember(&mut self, key: Box<[u8]>, answer: &Arc<Answer>, now: Instant) {
+        if answer.ttl > 0 && self.unsaved.len() < self.config.unsaved_max {
+            self.unsaved.push(key.clone());
         }
+        self.cache.insert_owned(key, answer.clone(), now);
     }
 
     /// Who waits long enough gets what expired; the question goes on (RFC 8767, section 5).
     fn give_stale(&mut self, now: Instant, token: Token) {
         let Some(query) = self.queries.get_mut(token) else { return };
         let Some(given) = self.cache.usable(&query.key, now).map(Given::stale) else { return };
+        let Some((name, kind, _)) = cache::split_key(&query.key) else { return };
         let elapsed = now.since(query.started);
-        for user in std::mem::take(&mut query.waiters) {
+        for user in std::mem::take(&mut query.waiters).into_iter() {
             self.cache.stats.stale += 1;
             let result = Ok(given.clone());
-            let resolved = Resolved { name: query.name.clone(), kind: query.kind, result, elapsed };
+            let resolved = Resolved { name: name.clone(), kind, result, elapsed };
             self.events.push_back(Event::Resolved(user, Box::new(resolved)));
         }
     }
@@ -491,7 +517,8 @@ impl Resolver {
 
     /// Whether a forwarder that was down is back: the least that can be asked.
     fn probe(&mut self, cx: &mut Cx<'_>, forwarder: u8) {
-        let mut query = Query::new(&[], (&Name::ROOT, Kind::NS, Variant::default()), cx.now, PROBE_WITHIN);
+        let key = Key::new(&Name::ROOT, Kind::NS, Variant::default());
+        let mut query = Query::new(&key, 0, cx.now, PROBE_WITHIN);
         query.probe = Some(forwarder);
         let token = self.queries.insert(query);
         if !self.begin_try(cx, token, forwarder, false) {
@@ -517,6 +544,3 @@ const STALE_AFTER: Duration = Duration::from_millis(1_800);
 const PROBE_WITHIN: Duration = Duration::from_secs(2);
 /// What a hosts file says holds as long as the file: it is read again when it changes.
 const HOSTS_TTL: u32 = 60;
-/// Answers that wait for the archive, which is asked once a second; more come again when they are
-/// renewed.
-const UNSAVED_MAX: usize = 4_000;

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::exchange::{Asked, Verdict};
-use super::query::Via;
+use super::query::{Try, Via};
 use super::resolver::Resolver;
 use super::sockets::Pick;
 use super::streams::{self, Broken};
@@ -27,11 +27,11 @@ impl Resolver {
         let Some(query) = self.queries.get_mut(token) else { return };
         let Some(one) = query.find(number) else { return };
         let Some(forwarder) = self.forwarders.get_mut(one.forwarder) else { return };
-        let Some(asked) = one.asked.as_ref().filter(|_| forwarder.config.addr == path.remote) else {
+        let Some(asked) = one.asked.filter(|_| forwarder.config.addr == path.remote) else {
             return self.stats.foreign += 1;
         };
         let index = one.forwarder;
-        match asked.judge(forwarder, data, false) {
+        match asked.judge(query.question(), forwarder, data, false) {
             Verdict::Foreign => self.stats.foreign += 1,
             Verdict::Fits(message, rcode) => self.on_answer(cx, token, number, &message, rcode),
             Verdict::Truncated => self.replace_try(cx, token, number, index, true),
@@ -43,7 +43,9 @@ impl Resolver {
             Verdict::CaseLost => {
                 self.stats.foreign += 1;
                 // Asked over TCP as well, where nobody can forge; the wait for the right one goes on.
-                if !std::mem::replace(&mut one.case_lost, true) {
+                let first =
+                    query.find(number).is_some_and(|one| !std::mem::replace(&mut one.case_lost, true));
+                if first {
                     forwarder.on_case_lost();
                     self.begin_try(cx, token, index, true);
                     self.schedule(token);
@@ -62,7 +64,6 @@ impl Resolver {
     pub fn poll_transmit(&mut self, cx: &mut Cx<'_>, out: &mut [u8]) -> Option<(Path, usize)> {
         while let Some((token, number)) = self.to_send.pop_front() {
             let Some(query) = self.queries.get_mut(token) else { continue };
-            let (at, kind, variant) = (query.at.clone(), query.kind, query.variant);
             let Some(one) = query.find(number).filter(|one| one.via == Via::Queued) else { continue };
             let Some(forwarder) = self.forwarders.get_mut(one.forwarder) else { continue };
             let remote = forwarder.config.addr;
@@ -83,10 +84,10 @@ impl Resolver {
                 self.try_failed(cx, token, number, Failure::Overloaded);
                 continue;
             };
-            let asked = Asked::new(id, at.wire(), kind, variant, forwarder, cx.rng);
-            let len = asked.write(forwarder, out);
-            forwarder.stats.asked += 1;
+            let asked = Asked::new(id, forwarder, cx.rng);
             (one.asked, one.via, one.sent_at) = (Some(asked), Via::Udp(socket), cx.now);
+            let len = asked.write(query.question(), forwarder, out);
+            forwarder.stats.asked += 1;
             self.by_id.insert((socket, id), (token, number));
             self.sockets.sent(socket, cx.now);
             cx.buckets.packets_out.take_up_to(cx.now, 1);
@@ -154,9 +155,9 @@ impl Resolver {
             self.drop_try(cx.now, token, number);
             return false;
         };
-        let asked = Asked::new(id, query.at.wire(), query.kind, query.variant, forwarder, cx.rng);
+        let asked = Asked::new(id, forwarder, cx.rng);
         let mut out = [0; UDP_MIN];
-        let len = asked.write(forwarder, &mut out);
+        let len = asked.write(query.question(), forwarder, &mut out);
         forwarder.stats.asked += 1;
         forwarder.stats.over_tcp += 1;
         self.streams.ask(conn, id, &out[..len], (token, number));
@@ -172,6 +173,17 @@ impl Resolver {
         let Some(query) = self.queries.get_mut(token) else { return };
         let Some(at) = query.tries.iter().position(|one| one.number == number) else { return };
         let one = query.tries.swap_remove(at);
+        self.settle(now, &one);
+    }
+
+    /// Forgets all tries of a query.
+    pub(super) fn drop_tries(&mut self, now: Instant, token: Token) {
+        while let Some(one) = self.queries.get_mut(token).and_then(|query| query.tries.pop()) {
+            self.settle(now, &one);
+        }
+    }
+
+    fn settle(&mut self, now: Instant, one: &Try) {
         let Some(asked) = one.asked else { return };
         match one.via {
             Via::Udp(socket) => {
@@ -197,11 +209,12 @@ impl Resolver {
         let id = data.first_chunk::<2>().map(|id| u16::from_be_bytes(*id));
         let waiting = id.and_then(|id| self.streams.waiting(conn, id));
         let Some((token, number)) = waiting else { return self.stats.foreign += 1 };
-        let Some(one) = self.queries.get_mut(token).and_then(|query| query.find(number)) else { return };
+        let Some(query) = self.queries.get_mut(token) else { return };
+        let Some(one) = query.find(number) else { return };
         let Some(forwarder) = self.forwarders.get_mut(one.forwarder) else { return };
-        let Some(asked) = one.asked.as_ref() else { return };
+        let Some(asked) = one.asked else { return };
         let index = one.forwarder;
-        match asked.judge(forwarder, data, true) {
+        match asked.judge(query.question(), forwarder, data, true) {
             Verdict::Fits(message, rcode) => self.on_answer(cx, token, number, &message, rcode),
             Verdict::NoEdns => {
                 forwarder.edns = false;

@@ -67,6 +67,10 @@ pub struct Engine {
     paused: bool,
     stopping: bool,
     stopped: bool,
+    /// When deadlines were looked at last.
+    looked_at: Instant,
+    /// Something happened since, so that a deadline may have come nearer.
+    changed: bool,
 }
 
 impl Engine {
@@ -123,6 +127,8 @@ impl Engine {
             paused: false,
             stopping: false,
             stopped: false,
+            looked_at: now,
+            changed: true,
             rng,
             config,
         }
@@ -131,6 +137,7 @@ impl Engine {
     /// Something happened. Returns the length of the direct reply to a datagram, else 0.
     pub fn handle(&mut self, now: Instant, unix: UnixTime, input: Input<'_>, reply: &mut [u8]) -> usize {
         self.tick(now, unix);
+        self.changed = true;
         let now = self.now;
         match input {
             Input::Datagram(path, data) => {
@@ -170,7 +177,14 @@ impl Engine {
     pub fn poll(&mut self, now: Instant, unix: UnixTime, scratch: &mut [u8]) -> Output {
         self.tick(now, unix);
         let now = self.now;
-        self.on_deadlines(now);
+        if let Some(output) = self.outbox.pop_front() {
+            return output;
+        }
+        // At one time everything is due once; and it is asked once for each thing that is to be done.
+        if std::mem::take(&mut self.changed) || self.looked_at != now {
+            self.looked_at = now;
+            self.on_deadlines(now);
+        }
         if let Some(output) = self.outbox.pop_front() {
             return output;
         }
@@ -180,14 +194,14 @@ impl Engine {
         if self.stopping {
             return self.poll_stopping(now);
         }
+        if let Some((path, len)) = self.names_transmit(scratch) {
+            return Output::Datagram(path, len);
+        }
         self.start_lookups(now);
         self.start_fetches(now);
         self.start_refreshes(now);
         if let Some(output) = self.outbox.pop_front() {
             return output;
-        }
-        if let Some((path, len)) = self.names_transmit(scratch) {
-            return Output::Datagram(path, len);
         }
         let (dht, mut cx) = self.dht_cx();
         let sent = dht.poll_transmit(&mut cx, scratch);
@@ -218,6 +232,7 @@ impl Engine {
         }
         let mut peer_id = [0; 20];
         self.rng.fill(&mut peer_id);
+        self.changed = true;
         let serve = Machine::Serve(Box::new(Serve::new(peer_id, now)));
         Some(self.links.insert(serve, remote, true))
     }
@@ -246,12 +261,14 @@ impl Engine {
         if allowed < link.out.len() && !std::mem::replace(&mut link.held, true) {
             self.stats.limited_by = LimitedBy::Rate;
             self.pace.hold(id, now);
+            self.changed = true;
         }
         allowed
     }
 
     /// The first bytes of what waited were written to a stream.
     pub fn wrote(&mut self, now: Instant, id: LinkId, count: usize) {
+        self.changed = true;
         self.stats.tcp_bytes_out += count as u64;
         self.pace.spend(&mut self.buckets.bytes_out, count, now);
         let Some(link) = self.links.get_mut(id) else { return };
@@ -276,6 +293,11 @@ impl Engine {
     /// charged when they come in.
     pub fn read_allowance(&self, now: Instant, wanted: usize) -> usize {
         usize::try_from(self.buckets.bytes_in.available(now)).unwrap_or(wanted).min(wanted)
+    }
+
+    /// What the resolver counted.
+    pub fn names_stats(&self) -> dns::Stats {
+        self.names.dns.resolver.stats()
     }
 
     /// Counters and gauges at this moment.
@@ -480,6 +502,8 @@ impl Engine {
             if let Some(link) = self.links.get_mut(id) {
                 link.held = false;
                 self.outbox.push_back(Output::Write(id));
+                // Others may go on once it has written.
+                self.changed = true;
                 break;
             }
         }

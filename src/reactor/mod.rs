@@ -39,7 +39,7 @@ use crate::base::{Instant, SendQueue, UnixTime};
 #[cfg(not(feature = "tls"))]
 use no_tls as tls;
 
-use crate::engine::io::{AcceptorId, Answer, CommandId, Event, Input, LinkId, Output};
+use crate::engine::io::{AcceptorId, Answer, Command, CommandId, Event, Input, LinkId, Output};
 use crate::model::archive::{StoreOp, StoreResult};
 
 /// What the reactor drives: the engine, or a script in its place.
@@ -92,6 +92,17 @@ pub trait Observer<E> {
 
     /// At most ten times a second, and at least once a second: what there is to count.
     fn on_gauges(&mut self, _engine: &mut E, _gauges: &Gauges) {}
+
+    /// What it wants of the engine now, asked until it wants nothing. What it is told in between may
+    /// make it want more.
+    fn poll_command(&mut self, _now: Instant) -> Option<Command> {
+        None
+    }
+
+    /// When it will want something though nothing happens until then.
+    fn next_deadline(&self) -> Option<Instant> {
+        None
+    }
 
     /// SIGHUP: what is configured is to be read again (by another thread).
     fn on_reload(&mut self) {}

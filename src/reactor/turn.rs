@@ -243,9 +243,10 @@ impl<E: Drive, A: Archive, O: Observer<E>, N: Net> Reactor<E, A, O, N> {
         if self.sockets.iter().any(|socket| socket.readable) {
             until = until.min(self.now + RETRY_AFTER);
         }
-        if let Some(at) = self.acceptors.resumes_at() {
-            until = until.min(at);
-        }
+        until = [self.acceptors.resumes_at(), self.observer.next_deadline()]
+            .into_iter()
+            .flatten()
+            .fold(until, Ord::min);
         let (engine, this_turn) = (&mut self.engine, self.now);
         if self.reading.iter().any(|link| engine.wants_read(*link)) {
             if engine.read_allowance(this_turn, 1) > 0 {
@@ -328,6 +329,18 @@ impl<E: Drive, A: Archive, O: Observer<E>, N: Net> Reactor<E, A, O, N> {
         self.busy = true;
     }
 
+    /// What the observer wants; true if there was something.
+    fn take_wanted(&mut self) -> bool {
+        for wanted in 0..WANTED_PER_ROUND {
+            match self.observer.poll_command(self.now) {
+                None => return wanted > 0,
+                Some(Command::Stop) => self.begin_stop(),
+                Some(command) => self.input(Input::Command(command)),
+            }
+        }
+        true
+    }
+
     fn take_stored(&mut self) {
         while let Some(op) = self.stuck.pop_front() {
             if let Err(op) = self.archive.submit(op) {
@@ -350,8 +363,8 @@ impl<E: Drive, A: Archive, O: Observer<E>, N: Net> Reactor<E, A, O, N> {
         self.busy = true;
     }
 
-    /// Drains the engine and writes what it wants written, until neither leads to more. True if
-    /// the engine has stopped.
+    /// Drains the engine, hands it what the observer wants then, and writes what it wants written,
+    /// until none of it leads to more. True if the engine has stopped.
     fn settle(&mut self) -> bool {
         for _ in 0..ROUNDS_PER_TURN {
             match self.drain() {
@@ -359,7 +372,8 @@ impl<E: Drive, A: Archive, O: Observer<E>, N: Net> Reactor<E, A, O, N> {
                 Drained::More => break,
                 Drained::Idle => {}
             }
-            if !self.write_links() {
+            let wanted = self.take_wanted();
+            if !self.write_links() && !wanted {
                 return false;
             }
         }
@@ -438,6 +452,8 @@ const RETRY_AFTER: Duration = Duration::from_millis(5);
 /// (BEP 9, 16 KiB each), so that most torrents come with one call.
 const READ_BUDGET: usize = 64 << 10;
 const COMMANDS_PER_TURN: usize = 64;
+/// Half a millisecond's worth; so many may come in each round.
+const WANTED_PER_ROUND: usize = 1024;
 const STORED_PER_TURN: usize = 256;
 const WORKED_PER_TURN: usize = 64;
 /// A turn at full load has some hundred outputs; more wait for the next turn.

@@ -1,7 +1,6 @@
 //! The listener with a forwarder played by hand: what is answered at once, what waits, what is held
 //! back and what is told.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,7 +23,6 @@ struct World {
     now: Instant,
     rng: Rng,
     buckets: Buckets,
-    bound: Vec<SocketId>,
 }
 
 impl World {
@@ -38,7 +36,7 @@ impl World {
         dns.zones.apply(ZoneChange::Create { origin, text: ZONE.to_owned() }).unwrap();
         let list = List::parse("blocked", POLICY.as_bytes()).unwrap();
         dns.policy.replace(Arc::new(list)).unwrap();
-        Self { dns, now: Instant::from_millis(1_000), rng, buckets, bound: Vec::new() }
+        Self { dns, now: Instant::from_millis(1_000), rng, buckets }
     }
 
     fn cx<'w>(now: Instant, rng: &'w mut Rng, buckets: &'w mut Buckets) -> Cx<'w> {
@@ -58,22 +56,17 @@ impl World {
         self.ask_from("127.0.0.1:4000", &query(name, kind, true)).map(|answer| brief(&answer))
     }
 
-    /// What the resolver sends, with the sockets that it wishes opened.
+    /// What the resolver sends; the sockets that it wishes for are there at once.
     fn sent(&mut self) -> Option<(Path, Vec<u8>)> {
         let mut out = [0; 1_500];
         loop {
-            while let Some(wish) = self.dns.resolver.poll_wish() {
-                if let Wish::Bind(socket, _) = wish {
-                    self.bound.push(socket);
-                    let mut cx = Self::cx(self.now, &mut self.rng, &mut self.buckets);
-                    self.dns.resolver.on_bound(&mut cx, socket, Ok(()));
-                }
-            }
             let mut cx = Self::cx(self.now, &mut self.rng, &mut self.buckets);
             if let Some((path, len)) = self.dns.resolver.poll_transmit(&mut cx, &mut out) {
                 return Some((path, out[..len].to_vec()));
             }
-            self.dns.resolver.poll_wish().map(|wish| panic!("{wish:?} came late"))?;
+            if let Wish::Bind(socket, _) = self.dns.resolver.poll_wish()? {
+                self.dns.resolver.on_bound(&mut cx, socket, Ok(()));
+            }
         }
     }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::base::{Cx, Instant, Path, SocketId, Token};
+use crate::base::{Cx, Instant, Path, Slots, SocketId, Token};
 use crate::dns::{self, Dns, Event, Looked, User, Variant, Wish};
 use crate::engine::Engine;
 use crate::engine::io::{Answer, BindFault, CommandId, Event as Live, LinkId, NameQuestion, Output};
@@ -19,8 +19,7 @@ pub(in crate::engine) struct Names {
     /// The link of each connection to a forwarder.
     conns: BTreeMap<Token, LinkId>,
     /// What look-ups under way are for.
-    wanted: BTreeMap<u64, Wanted>,
-    next: u64,
+    wanted: Slots<Wanted>,
     /// Bootstrap hosts that have no address yet.
     hosts: Vec<(String, u16)>,
     hosts_at: Instant,
@@ -37,8 +36,7 @@ impl Names {
         Self {
             dns,
             conns: BTreeMap::new(),
-            wanted: BTreeMap::new(),
-            next: 0,
+            wanted: Slots::default(),
             hosts: Vec::new(),
             hosts_at: Instant::FAR,
             pause: FIRST_RETRY,
@@ -52,9 +50,7 @@ impl Names {
     }
 
     fn begin(&mut self, wanted: Wanted) -> u64 {
-        self.next += 1;
-        self.wanted.insert(self.next, wanted);
-        self.next
+        self.wanted.insert(wanted).pack()
     }
 }
 
@@ -208,7 +204,7 @@ impl Engine {
     }
 
     fn on_looked(&mut self, user: u64, looked: Box<Looked>) {
-        match self.names.wanted.remove(&user) {
+        match self.names.wanted.remove(Token::unpack(user)) {
             Some(Wanted::Command(id)) => {
                 let found = !looked.addresses.is_empty();
                 self.outbox.push_back(Output::Answer(id, Answer::Looked(looked)));

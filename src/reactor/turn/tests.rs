@@ -163,11 +163,23 @@ struct Watch {
     reloads: usize,
     answers: usize,
     published: usize,
+    /// Bootstrap commands that it has to give: at once, and one for each answer.
+    wants: usize,
+    wants_at: Option<Instant>,
 }
 
 impl Observer<Script> for Watch {
     fn on_answer(&mut self, _: CommandId, _: Answer) {
         self.answers += 1;
+        self.wants += 1;
+    }
+    fn poll_command(&mut self, now: Instant) -> Option<Command> {
+        self.wants += usize::from(self.wants_at.take_if(|at| *at <= now).is_some());
+        self.wants = self.wants.checked_sub(1)?;
+        Some(Command::Bootstrap(Vec::new()))
+    }
+    fn next_deadline(&self) -> Option<Instant> {
+        self.wants_at
     }
     fn on_gauges(&mut self, _: &mut Script, _: &Gauges) {
         self.published += 1;
@@ -822,4 +834,22 @@ fn streams_are_accepted_over_real_sockets() {
         clients[3].read_to_string(&mut answer).unwrap();
         assert_eq!(answer, "pong");
     }
+}
+
+#[test]
+fn what_the_observer_wants_is_asked_in_the_same_turn_and_at_its_time() {
+    let mut reactor = fake::<true>();
+    reactor.observer.wants = 3;
+    let answer = Answer::Done { found: true, answered: 0 };
+    reactor.engine().outputs.push_back(Output::Answer(CommandId(1), answer));
+    assert_eq!(reactor.turn(), None);
+    let asked = |reactor: &mut Faked<true>| {
+        reactor.engine.seen.iter().filter(|seen| **seen == Seen::Bootstrap).count()
+    };
+    assert_eq!((asked(&mut reactor), reactor.observer.answers), (4, 1));
+    let at = reactor.now + Duration::from_millis(50);
+    reactor.observer.wants_at = Some(at);
+    assert!(reactor.sleep() <= Duration::from_millis(50));
+    turn_until(&mut reactor, |reactor| asked(reactor) == 5);
+    assert!(reactor.now >= at && reactor.now < at + Duration::from_millis(50));
 }

@@ -192,6 +192,11 @@ impl<'a> Message<'a> {
         Ok(found)
     }
 
+    /// All of it.
+    pub fn data(&self) -> &'a [u8] {
+        self.data
+    }
+
     /// Where the records start: how many bytes header and question take.
     pub fn records_at(&self) -> usize {
         self.records_at
@@ -275,6 +280,11 @@ impl<'a> Record<'a> {
         if self.ttl >> 31 == 0 { self.ttl } else { 0 }
     }
 
+    /// False if data of this type cannot be of this length.
+    pub fn has_sound_length(&self) -> bool {
+        super::rdata::fixed_len(self.kind).is_none_or(|len| len == self.range.1 - self.range.0)
+    }
+
     /// The name that starts `offset` bytes into the data.
     pub fn name_in_data(&self, offset: usize) -> NameAt<'a> {
         NameAt { message: self.message, at: self.range.0 + offset }
@@ -318,6 +328,11 @@ impl<'a> Edns<'a> {
 }
 
 impl NameAt<'_> {
+    /// It is nothing but a pointer to this place in the message.
+    pub fn points_to(&self, target: usize) -> bool {
+        matches!(label(self.message, self.at), Ok(Label::Pointer(at)) if at == target)
+    }
+
     /// Reads it, following pointers backwards only.
     pub fn read(&self) -> Result<Name, Fault> {
         self.read_to_end().map(|(name, _)| name)

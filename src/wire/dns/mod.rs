@@ -17,7 +17,7 @@ pub use message::{
 };
 pub use name::{LABEL_MAX, NAME_MAX, Name, NameFault, parent};
 pub use opt::Opt;
-pub use rdata::expand;
+pub use rdata::{expand, is_opaque};
 pub use writer::{Full, Writer};
 
 /// Why bytes are not a DNS message.

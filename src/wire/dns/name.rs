@@ -143,6 +143,11 @@ pub fn parent(wire: &[u8]) -> Option<&[u8]> {
     }
 }
 
+/// Stands for itself in text.
+fn is_plain(byte: u8) -> bool {
+    byte.is_ascii_graphic() && !b".\\\";@$()".contains(&byte)
+}
+
 /// What follows a backslash (RFC 1035, section 5.1), and what is left.
 fn unescape(text: &[u8]) -> Result<(u8, &[u8]), NameFault> {
     match text {
@@ -171,15 +176,17 @@ impl fmt::Display for Name {
         }
         let mut rest = self.wire();
         while let Some((len, after)) = rest.split_first().filter(|(len, _)| **len > 0) {
-            let (label, after) = after.split_at(usize::from(*len));
-            for byte in label {
-                match byte {
-                    b'.' | b'\\' | b'"' | b';' | b'@' | b'$' | b'(' | b')' => {
-                        write!(f, "\\{}", char::from(*byte))?
-                    }
-                    b'!'..=b'~' => write!(f, "{}", char::from(*byte))?,
-                    _ => write!(f, "\\{byte:03}")?,
+            let (mut label, after) = after.split_at(usize::from(*len));
+            while let Some(first) = label.first() {
+                let plain = label.iter().position(|byte| !is_plain(*byte)).unwrap_or(label.len());
+                if plain > 0 {
+                    f.write_str(std::str::from_utf8(&label[..plain]).map_err(|_| fmt::Error)?)?;
+                } else if first.is_ascii_graphic() {
+                    write!(f, "\\{}", char::from(*first))?;
+                } else {
+                    write!(f, "\\{first:03}")?;
                 }
+                label = &label[plain.max(1)..];
             }
             f.write_str(".")?;
             rest = after;

@@ -67,6 +67,12 @@ pub fn expand(record: &Record<'_>, out: &mut Vec<u8>) -> Result<(), Fault> {
     Ok(())
 }
 
+/// Data of this type has no names that could be compressed: as it stands in one message it may stand
+/// in any other.
+pub fn is_opaque(kind: Kind) -> bool {
+    layout(kind).is_none() && kind != Kind::NAPTR && !kind.is_meta()
+}
+
 /// Two numbers, three strings, a name (RFC 3403, section 4.1).
 fn expand_naptr(record: &Record<'_>, out: &mut Vec<u8>) -> Result<(), Fault> {
     let data = record.data();
@@ -89,7 +95,7 @@ fn expand_name(record: &Record<'_>, offset: usize, out: &mut Vec<u8>) -> Result<
 }
 
 /// Lengths that cannot be otherwise.
-fn fixed_len(kind: Kind) -> Option<usize> {
+pub(super) fn fixed_len(kind: Kind) -> Option<usize> {
     match kind {
         Kind::A => Some(4),
         Kind::AAAA => Some(16),
