@@ -19,10 +19,11 @@
 //! | [`reactor`] | the driver with sockets; `sys/` has the only `unsafe` |
 //! | [`sim`] | the driver without: virtual time, faults drawn from a seed, an oracle outside the engines |
 //! | [`swarm`] | a DHT of N nodes and their torrents on loopback, for `demo`, tests and benches |
+//! | [`embed`] | parts of this for other programs: a resolver on a thread of its own |
 //! | [`cli`] | one file for each command |
 //!
 //! Rooms import downwards only: `base <- model <- wire <- {dht metadata dns} <- engine <- {reactor
-//! sim store} <- swarm <- cli`, and those in braces not each other. `tests/architecture.rs` keeps
+//! sim store} <- {embed swarm} <- cli`, and those in braces not each other. `tests/architecture.rs` keeps
 //! that, and the lengths of functions and files, and who may touch clocks, sockets and `unsafe`.
 //!
 //! # The contract
@@ -58,6 +59,7 @@ pub mod base;
 pub mod cli;
 pub mod dht;
 pub mod dns;
+pub mod embed;
 pub mod engine;
 pub mod guide;
 pub mod metadata;
@@ -67,3 +69,5 @@ pub mod sim;
 pub mod store;
 pub mod swarm;
 pub mod wire;
+
+pub use embed::Resolver;

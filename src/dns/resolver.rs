@@ -101,6 +101,11 @@ impl Resolver {
         }
     }
 
+    /// What is remembered, in figures and some names.
+    pub fn summary(&self) -> super::cache::Summary {
+        self.cache.summary()
+    }
+
     /// The next thing that happened.
     pub fn poll_event(&mut self) -> Option<Event> {
         self.events.pop_front()

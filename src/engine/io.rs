@@ -158,6 +158,8 @@ pub enum Command {
     BootstrapHosts(Vec<(String, u16)>),
     /// What a name has.
     Resolve(CommandId, NameQuestion),
+    /// What is remembered of names.
+    CacheSummary(CommandId),
     /// Whom to ask about names, and which need nobody.
     SetNames(Box<dns::System>),
     /// One `ping`.
@@ -222,6 +224,8 @@ pub enum Answer {
     Looked(Box<dns::Looked>),
     /// A name's records.
     Records(Box<dns::Resolved>),
+    /// What is remembered of names.
+    Cache(Box<dns::cache::Summary>),
     /// The command is done; nothing else follows.
     Done {
         /// It found or did something.

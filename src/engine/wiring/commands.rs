@@ -34,6 +34,7 @@ impl Engine {
             Command::Bootstrap(hosts) => self.dht.bootstrap(&hosts, now),
             Command::BootstrapHosts(hosts) => self.bootstrap_hosts(hosts),
             Command::Resolve(id, question) => self.resolve(id, question),
+            Command::CacheSummary(id) => self.summarise_names(id),
             Command::SetNames(system) => self.set_names(*system),
             Command::Ping(id, to) => {
                 let sent = self.dht.ping(id.0, to);

@@ -137,6 +137,13 @@ impl Engine {
         self.drain_names();
     }
 
+    /// What is remembered of names.
+    pub(in crate::engine) fn summarise_names(&mut self, id: CommandId) {
+        let summary = Box::new(self.names.dns.resolver.summary());
+        self.outbox.push_back(Output::Answer(id, Answer::Cache(summary)));
+        self.end_command(id, true);
+    }
+
     /// Changes whom the resolver asks, and what it need not ask for.
     pub(in crate::engine) fn set_names(&mut self, system: dns::System) {
         let (names, mut cx) = self.names_cx();
