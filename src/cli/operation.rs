@@ -142,7 +142,11 @@ fn as_text(said: &Answer, fresh: &[SocketAddr]) -> Vec<String> {
             vec![format!("about {seeds:.0} seeds and {peers:.0} other peers")]
         }
         // Names are looked up by a command of its own.
-        Answer::Done { .. } | Answer::Cache(_) | Answer::Looked(_) | Answer::Records(_) => Vec::new(),
+        Answer::Done { .. }
+        | Answer::Cache(_)
+        | Answer::Downloaded(_)
+        | Answer::Looked(_)
+        | Answer::Records(_) => Vec::new(),
         Answer::Torrent(torrent) => {
             vec![format!("{}  {}", torrent.infohash, crate::model::torrent::display_name(&torrent.name))]
         }
@@ -159,7 +163,11 @@ fn as_json(said: &Answer, fresh: &[SocketAddr]) -> Vec<String> {
         Answer::Peers(_) => fresh.iter().map(|peer| json!({"peer": peer.to_string()})).collect(),
         Answer::Announced(addr) => vec![json!({"announced": addr.to_string()})],
         Answer::Scraped { seeds, peers } => vec![json!({"seeds": seeds.round(), "peers": peers.round()})],
-        Answer::Done { .. } | Answer::Cache(_) | Answer::Looked(_) | Answer::Records(_) => Vec::new(),
+        Answer::Done { .. }
+        | Answer::Cache(_)
+        | Answer::Downloaded(_)
+        | Answer::Looked(_)
+        | Answer::Records(_) => Vec::new(),
         Answer::Torrent(torrent) => vec![super::torrent_json::torrent(torrent)],
     };
     lines.iter().map(Value::to_string).collect()

@@ -11,6 +11,7 @@ use crate::dns::policy::{HitFacts, RpzUpdate};
 use crate::dns::zones::ZoneEvent;
 use crate::wire::dns::{Kind, Name};
 
+pub use super::wiring::download::{DownloadFailure, DownloadWish, Downloaded, REDIRECTS_MAX};
 pub use super::work::{Job, Worked};
 
 /// A stream, by the name the engine gave it. Stale names reach nothing.
@@ -160,6 +161,8 @@ pub enum Command {
     Resolve(CommandId, NameQuestion),
     /// What is remembered of names.
     CacheSummary(CommandId),
+    /// A thing over HTTP.
+    Download(CommandId, Box<DownloadWish>),
     /// Whom to ask about names, and which need nobody.
     SetNames(Box<dns::System>),
     /// One `ping`.
@@ -226,6 +229,8 @@ pub enum Answer {
     Records(Box<dns::Resolved>),
     /// What is remembered of names.
     Cache(Box<dns::cache::Summary>),
+    /// What came over HTTP.
+    Downloaded(Box<Downloaded>),
     /// The command is done; nothing else follows.
     Done {
         /// It found or did something.

@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use crate::base::{Flow, InfoHash, Instant, Scope, SendQueue, Slots, Timers, Token};
 use crate::metadata::{Fetch, Library, Serve};
+use crate::web::Get;
 
 use super::io::LinkId;
 
@@ -46,6 +47,15 @@ pub(super) enum Machine {
     Serve(Box<Serve>),
     /// A connection to a DNS server, by its name in that room; true if it is to be secured.
     Names(Token, bool),
+    /// Something is got over HTTP.
+    Get {
+        /// What talks.
+        get: Box<Get>,
+        /// For which download.
+        token: Token,
+        /// It is to be secured first.
+        tls: bool,
+    },
 }
 
 /// Info dictionaries that we serve, by every hash they go by.
@@ -213,6 +223,7 @@ impl Machine {
         match self {
             Self::Fetch(fetch) => fetch.on_bytes(now, data).ok(),
             Self::Serve(serve) => serve.on_bytes(now, data, shelf).ok(),
+            Self::Get { get, .. } => get.on_bytes(now, data).ok(),
             Self::Names(..) => None,
         }
     }
@@ -225,6 +236,7 @@ impl Machine {
         match self {
             Self::Fetch(fetch) => fetch.poll_write(out),
             Self::Serve(serve) => serve.poll_write(out),
+            Self::Get { get, .. } => get.poll_write(out),
             Self::Names(..) => {}
         }
     }
@@ -233,13 +245,14 @@ impl Machine {
         match self {
             Self::Fetch(fetch) => fetch.on_deadline(now),
             Self::Serve(serve) => serve.on_deadline(now),
+            Self::Get { get, .. } => get.on_deadline(now),
             Self::Names(..) => {}
         }
     }
 
     pub(super) fn wants_read(&self) -> bool {
         match self {
-            Self::Fetch(_) | Self::Names(..) => true,
+            Self::Fetch(_) | Self::Get { .. } | Self::Names(..) => true,
             Self::Serve(serve) => serve.wants_read(),
         }
     }
@@ -248,6 +261,7 @@ impl Machine {
         match self {
             Self::Fetch(fetch) => fetch.next_deadline(),
             Self::Serve(serve) => serve.next_deadline(),
+            Self::Get { get, .. } => get.next_deadline(),
             // Its room wakes it.
             Self::Names(..) => None,
         }

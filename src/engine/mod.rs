@@ -27,7 +27,7 @@ use crate::dht::{self, Dht};
 use crate::dns::{self, Resolver};
 use crate::metadata::queue::{self, Queue};
 use crate::metadata::{Budget, Serve, verify};
-use crate::model::{Recovered, SavedId, StoreOp};
+use crate::model::{Recovered, SavedId, StoreOp, TlsFailure};
 
 use config::{Config, Rates};
 use io::{AcceptorId, Input, LinkId, Output, Reason, Why};
@@ -37,6 +37,7 @@ use pace::Pace;
 use persist::Persist;
 use stats::{LimitedBy, Stats, Tallies};
 use wiring::commands::Running;
+use wiring::download::{DownloadFailure, Downloads};
 use wiring::names::Names;
 use wiring::refresh::Refresh;
 
@@ -48,6 +49,7 @@ pub struct Engine {
     pace: Pace,
     dht: Dht,
     names: Names,
+    downloads: Downloads,
     queue: Queue,
     links: Links,
     known: Known,
@@ -100,6 +102,7 @@ impl Engine {
             pace: Pace::default(),
             dht,
             names: Names::new(dns::Dns::new(resolver)),
+            downloads: Downloads::default(),
             queue,
             links: Links::default(),
             known,
@@ -146,7 +149,7 @@ impl Engine {
             Input::Received(link, data) => self.on_received(link, data, now),
             Input::Eof(link) => self.on_eof(link, now),
             Input::Closed(id, reason) => self.on_closed(id, reason, now),
-            Input::Insecure(id, _) => self.on_closed(id, Reason::Reset, now),
+            Input::Insecure(id, failure) => self.on_insecure(id, &failure, now),
             Input::Stored(result) => {
                 for lost in self.persist.on_result(result) {
                     self.known.remove(&lost);
@@ -346,6 +349,7 @@ impl Engine {
         self.queue.check_invariants();
         self.names.dns.resolver.check_invariants();
         self.links.check_invariants();
+        self.downloads.check_invariants();
         assert!(self.queue.stats().looking <= self.dht.lookups(), "every lookup that is waited for goes on");
     }
 
@@ -373,15 +377,29 @@ impl Engine {
                 let conn = *conn;
                 self.names_ready(conn);
             }
+            Machine::Get { .. } => return self.get_opened(id, false),
             Machine::Names(_, true) | Machine::Serve(_) => {}
         }
         self.after_machine(id, now);
     }
 
     fn on_secured(&mut self, id: LinkId) {
-        if let Some(Machine::Names(conn, true)) = self.links.get(id).map(|link| &link.machine) {
-            let conn = *conn;
-            self.names_ready(conn);
+        match self.links.get(id).map(|link| &link.machine) {
+            Some(Machine::Names(conn, true)) => {
+                let conn = *conn;
+                self.names_ready(conn);
+            }
+            Some(Machine::Get { .. }) => self.get_opened(id, true),
+            Some(Machine::Names(_, false) | Machine::Fetch(_) | Machine::Serve(_)) | None => {}
+        }
+    }
+
+    fn on_insecure(&mut self, id: LinkId, failure: &TlsFailure, now: Instant) {
+        if !matches!(self.links.get(id).map(|link| &link.machine), Some(Machine::Get { .. })) {
+            return self.on_closed(id, Reason::Reset, now);
+        }
+        if let Some(link) = self.links.remove(id) {
+            self.get_closed(&link, DownloadFailure::Tls(failure.cause));
         }
     }
 
@@ -407,6 +425,10 @@ impl Engine {
                 fetch.on_eof();
                 self.after_machine(id, now);
             }
+            Some(Machine::Get { get, .. }) => {
+                get.on_eof();
+                self.after_machine(id, now);
+            }
             Some(Machine::Serve(_)) => self.close(id),
             Some(Machine::Names(conn, _)) => {
                 let conn = *conn;
@@ -421,6 +443,7 @@ impl Engine {
         let Some(link) = self.links.remove(id) else { return };
         match link.machine {
             Machine::Names(conn, _) => self.names_lost(conn),
+            Machine::Get { .. } => self.get_closed(&link, DownloadFailure::Connect(reason)),
             Machine::Fetch(_) | Machine::Serve(_) => self.fetch_closed(&link, reason, now),
         }
     }
@@ -428,6 +451,7 @@ impl Engine {
     /// After a machine was touched: its events, its bytes, its deadline.
     fn after_machine(&mut self, id: LinkId, now: Instant) {
         self.drain_fetch(id, now);
+        self.drain_get(id);
         let Some(link) = self.links.get_mut(id) else { return };
         let before = link.out.len();
         link.machine.poll_write(&mut link.out);
@@ -541,6 +565,7 @@ impl Engine {
             return;
         }
         self.stopping = true;
+        self.stop_downloads();
         self.stop_names(now);
         self.save_answers();
         self.links.ids().into_iter().for_each(|id| self.close(id));

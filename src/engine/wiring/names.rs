@@ -30,6 +30,7 @@ pub(in crate::engine) struct Names {
 enum Wanted {
     Command(CommandId),
     Bootstrap(String, u16),
+    Download(Token),
 }
 
 impl Names {
@@ -137,6 +138,12 @@ impl Engine {
         self.drain_names();
     }
 
+    /// The host of something that is to be got.
+    pub(in crate::engine) fn look_up_download(&mut self, host: &str, download: Token) {
+        self.look_up_host(host, Wanted::Download(download));
+        self.drain_names();
+    }
+
     /// What is remembered of names.
     pub(in crate::engine) fn summarise_names(&mut self, id: CommandId) {
         let summary = Box::new(self.names.dns.resolver.summary());
@@ -230,6 +237,7 @@ impl Engine {
                 let found: Vec<_> = addresses.map(|(ip, _)| SocketAddr::new(*ip, port)).collect();
                 self.dht.bootstrap(&found, self.now);
             }
+            Some(Wanted::Download(token)) => self.download_looked(token, &looked),
             None => {}
         }
     }
