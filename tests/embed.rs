@@ -325,6 +325,15 @@ fn operations_have_the_engine_look_their_hosts_up() {
 }
 
 #[test]
+fn a_fetch_from_a_peer_on_loopback_asks_nobody_for_hosts_of_the_internet() {
+    let server = Server::start(|_| Says::Missing);
+    let (hash, peer) = ("0000000000000000000000000000000000000001", nobody().to_string());
+    let failed = run(&["fetch", hash, "--peer", &peer, "--timeout", "1s"], server.addr);
+    assert!(!failed.status.success());
+    assert!(server.asked.lock().unwrap().is_empty(), "{:?}", server.asked.lock().unwrap());
+}
+
+#[test]
 fn hosts_without_an_address_end_an_operation_with_one_sentence() {
     let server = Server::start(|name| if name == "silent.test." { Says::Silence } else { Says::Missing });
     let target = "0000000000000000000000000000000000000001";

@@ -59,6 +59,8 @@ pub struct Reach {
     pub listen: Vec<SocketAddr>,
     /// Whom it asks first.
     pub bootstrap: Vec<(String, u16)>,
+    /// Nobody said whom to ask first.
+    pub bootstrap_is_default: bool,
     /// Who is asked for the addresses of those; nobody: whom the system asks.
     pub forwarders: Vec<ForwarderConfig>,
     /// When it gives up.
@@ -80,7 +82,13 @@ impl Reach {
             (None, None) => LISTEN_DEFAULT.map(|addr| SocketAddr::new(addr.ip(), 0)).to_vec(),
         };
         literals.into_iter().chain(first).try_for_each(|addr| contact::check(&listen, addr))?;
-        Ok(Self { listen, bootstrap, forwarders: settings.forwarders.clone(), timeout: dht.timeout })
+        Ok(Self {
+            listen,
+            bootstrap,
+            bootstrap_is_default: dht.bootstrap.is_empty(),
+            forwarders: settings.forwarders.clone(),
+            timeout: dht.timeout,
+        })
     }
 }
 
@@ -168,10 +176,16 @@ impl Hosts {
             Operation::Fetch(_, peers) => !peers.is_empty(),
             _ => false,
         };
+        let needed = !operations.iter().all(direct);
+        // Those of the Internet are of no use on loopback, so nobody is asked for them.
+        let loopback = reach.listen.iter().all(|own| own.ip().is_loopback());
+        if reach.bootstrap_is_default && loopback && !needed {
+            return Self { known: Vec::new(), names: Vec::new(), asked: 0, needed };
+        }
         let known = reach.bootstrap.iter().filter_map(literal).collect();
         let named = reach.bootstrap.iter().filter(|host| literal(host).is_none());
         let names: Vec<_> = named.take(NAMES_MAX).cloned().collect();
-        Self { known, asked: names.len(), names, needed: !operations.iter().all(direct) }
+        Self { known, asked: names.len(), names, needed }
     }
 
     /// Nothing is to be begun yet.
