@@ -312,8 +312,8 @@ impl Receiving {
 
     fn on_bytes(&mut self, data: &[u8], bytes_max: usize) -> Result<Step, Fault> {
         match self.part {
-            Part::Plain(0) => return Ok(Step::End),
-            _ if data.is_empty() => return Ok(Step::Wait),
+            Part::Plain(0) => Ok(Step::End),
+            _ if data.is_empty() => Ok(Step::Wait),
             Part::Plain(left) => {
                 let taken = self.take(data, left, bytes_max)?;
                 self.part = Part::Plain(left - taken as u64);

@@ -119,14 +119,14 @@ fn a_server_that_speaks_first_is_none() {
 #[test]
 fn each_stage_has_its_time() {
     let url = Url::parse("http://a.test/").unwrap();
-    let mut get = Get::new(&url, &Validators::default(), SMALL, at(0));
-    assert_eq!(get.next_deadline(), Some(at(10)));
-    get.on_deadline(at(9));
-    assert_eq!(get.poll_event(), None);
-    get.on_deadline(at(10));
-    assert_eq!(get.poll_event(), Some(Event::Failed(Fault::Timeout(Stage::Connect))));
+    let mut late = Get::new(&url, &Validators::default(), SMALL, at(0));
+    assert_eq!(late.next_deadline(), Some(at(10)));
+    late.on_deadline(at(9));
+    assert_eq!(late.poll_event(), None);
+    late.on_deadline(at(10));
+    assert_eq!(late.poll_event(), Some(Event::Failed(Fault::Timeout(Stage::Connect))));
 
-    let mut get = super::tests::get();
+    let mut get = get();
     assert_eq!(get.next_deadline(), Some(at(16)));
     assert_eq!(get.on_bytes(at(15), b"HTTP/1.1 200 OK\r\n"), Ok(0));
     get.on_deadline(at(16));
