@@ -1,9 +1,10 @@
 //! Which addresses can be contacted from where, said in a sentence before anything is tried.
 
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr};
 
 use super::failure::Failure;
 use crate::base::Scope;
+use crate::reactor::network::source_for;
 
 /// Fails if none of `listen` may ever contact `remote`.
 pub fn check(listen: &[SocketAddr], remote: SocketAddr) -> Result<(), Failure> {
@@ -37,14 +38,7 @@ pub fn check(listen: &[SocketAddr], remote: SocketAddr) -> Result<(), Failure> {
 pub fn local_for(remote: SocketAddr) -> Option<IpAddr> {
     match Scope::of(remote.ip()) {
         Scope::Loopback => Some(remote.ip()),
-        // Connecting a UDP socket sends nothing; it only asks for the route.
-        Scope::Private => {
-            let wildcard = if remote.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
-            let socket = UdpSocket::bind(wildcard).ok()?;
-            socket.connect(remote).ok()?;
-            let own = socket.local_addr().ok()?.ip();
-            Some(own).filter(|own| Scope::may_contact(*own, remote))
-        }
+        Scope::Private => source_for(remote).filter(|own| Scope::may_contact(*own, remote)),
         Scope::Global | Scope::Unusable => None,
     }
 }

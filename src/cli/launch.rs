@@ -12,9 +12,9 @@ use crate::dns;
 use crate::engine::Engine;
 use crate::engine::config::Config;
 use crate::metadata::Filter;
-use crate::model::{Recovered, StoreOp, StoreResult};
+use crate::model::Recovered;
 use crate::reactor::{
-    Archive, Clock, Exit, Handle, Listen, Observer, Reactor, ReactorConfig, StartError, listen, sys,
+    Clock, Exit, Handle, Listen, Observer, Reactor, ReactorConfig, StartError, listen, sys,
 };
 use crate::store::{Store, StoreConfig};
 
@@ -26,16 +26,6 @@ pub struct Crawler<O> {
     pub handle: Handle,
     /// Where DHT nodes listen.
     pub bound: Vec<SocketAddr>,
-}
-
-impl Archive for Store {
-    fn submit(&mut self, op: StoreOp) -> Result<(), StoreOp> {
-        Self::submit(self, op)
-    }
-
-    fn poll(&mut self) -> Option<StoreResult> {
-        Self::poll(self)
-    }
 }
 
 /// Opens sockets and archive, and puts an engine between them. `observer` is handed what the

@@ -24,6 +24,7 @@ pub mod layers;
 pub mod live;
 pub mod man;
 pub mod names;
+pub mod network_info;
 pub mod operation;
 pub mod peers;
 pub mod ping;

@@ -1,7 +1,7 @@
 //! What the commands for one DHT operation share: how their answers are shown.
 
 use std::collections::BTreeSet;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -10,8 +10,9 @@ use super::args::Dht;
 use super::failure::{Failure, Outcome};
 use super::flags::RunFlags;
 use super::print::Out;
-use super::session::{self, Ended, Operation, Reach, Watcher};
+use super::session::{self, Ended, Operation, Reach, Watcher, literal};
 use super::units::{human_count, human_duration, three_digits};
+use crate::embed::{ResolveFailure, Resolver, ResolverConfig};
 use crate::engine::io::Answer;
 
 /// Does `operation` and prints what comes of it as it comes.
@@ -42,13 +43,26 @@ pub fn nobody_answered() -> Failure {
 }
 
 /// The address of HOST:PORT; a literal is not looked up.
-pub fn resolve((host, port): &(String, u16)) -> Result<SocketAddr, Failure> {
-    if let Ok(ip) = host.parse() {
-        return Ok(SocketAddr::new(ip, *port));
+pub fn resolve(host: &(String, u16)) -> Result<SocketAddr, Failure> {
+    if let Some(addr) = literal(host) {
+        return Ok(addr);
     }
-    let unknown =
-        || Failure::failed(format!("the name {host} has no address; check it, or give an IP address"));
-    (host.as_str(), *port).to_socket_addrs().ok().and_then(|mut all| all.next()).ok_or_else(unknown)
+    let (name, port) = host;
+    let forwarders = RunFlags::default().settings()?.forwarders;
+    let config = ResolverConfig { forwarders, timeout: super::names::DEADLINE, ..ResolverConfig::default() };
+    let resolver = Resolver::with(config).map_err(|failure| {
+        Failure::failed(format!("the name {name} cannot be looked up ({failure}); give an IP address"))
+    })?;
+    let resolved = resolver.resolve_hostname(name, false).map_err(|failure| match failure {
+        ResolveFailure::Dns(dns) => Failure::failed(format!(
+            "the name {name} cannot be looked up: {}; give an IP address",
+            super::resolve::why(dns)
+        )),
+        _ => Failure::failed(format!("the name {name} has no address; check it, or give an IP address")),
+    })?;
+    resolved.addresses.first().map(|ip| SocketAddr::new(*ip, *port)).ok_or_else(|| {
+        Failure::failed(format!("the name {name} has no address; check it, or give an IP address"))
+    })
 }
 
 struct Printer {
@@ -128,7 +142,11 @@ fn as_text(said: &Answer, fresh: &[SocketAddr]) -> Vec<String> {
             vec![format!("about {seeds:.0} seeds and {peers:.0} other peers")]
         }
         // Names are looked up by a command of its own.
-        Answer::Done { .. } | Answer::Looked(_) | Answer::Records(_) => Vec::new(),
+        Answer::Done { .. }
+        | Answer::Cache(_)
+        | Answer::Downloaded(_)
+        | Answer::Looked(_)
+        | Answer::Records(_) => Vec::new(),
         Answer::Torrent(torrent) => {
             vec![format!("{}  {}", torrent.infohash, crate::model::torrent::display_name(&torrent.name))]
         }
@@ -145,7 +163,11 @@ fn as_json(said: &Answer, fresh: &[SocketAddr]) -> Vec<String> {
         Answer::Peers(_) => fresh.iter().map(|peer| json!({"peer": peer.to_string()})).collect(),
         Answer::Announced(addr) => vec![json!({"announced": addr.to_string()})],
         Answer::Scraped { seeds, peers } => vec![json!({"seeds": seeds.round(), "peers": peers.round()})],
-        Answer::Done { .. } | Answer::Looked(_) | Answer::Records(_) => Vec::new(),
+        Answer::Done { .. }
+        | Answer::Cache(_)
+        | Answer::Downloaded(_)
+        | Answer::Looked(_)
+        | Answer::Records(_) => Vec::new(),
         Answer::Torrent(torrent) => vec![super::torrent_json::torrent(torrent)],
     };
     lines.iter().map(Value::to_string).collect()

@@ -29,6 +29,7 @@ use bar::Bar;
 use lines::{Lines, Next};
 use servers::Servers;
 use shown::Shown;
+pub use shown::why;
 use window::Window;
 
 /// Looks up every name, from the command line or a file.

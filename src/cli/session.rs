@@ -1,17 +1,19 @@
 //! DHT operations: an engine that asks and goes, and what it says on its way.
 
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::args::Dht;
 use super::contact;
 use super::failure::Failure;
 use super::launch::{self, entropy};
+use super::names;
 use super::settings::{LISTEN_DEFAULT, RunSettings};
 use crate::base::{InfoHash, NodeId};
+use crate::dns::{ForwarderConfig, Looked};
 use crate::engine::Engine;
 use crate::engine::config::Config;
-use crate::engine::io::{Answer, Command, CommandId};
+use crate::engine::io::{Answer, Command, CommandId, NameQuestion};
 use crate::model::Recovered;
 use crate::reactor::{Clock, Gauges, Handle, KeepNothing, Listen, Observer, Reactor, ReactorConfig, listen};
 
@@ -57,6 +59,10 @@ pub struct Reach {
     pub listen: Vec<SocketAddr>,
     /// Whom it asks first.
     pub bootstrap: Vec<(String, u16)>,
+    /// Nobody said whom to ask first.
+    pub bootstrap_is_default: bool,
+    /// Who is asked for the addresses of those; nobody: whom the system asks.
+    pub forwarders: Vec<ForwarderConfig>,
     /// When it gives up.
     pub timeout: Duration,
 }
@@ -76,7 +82,13 @@ impl Reach {
             (None, None) => LISTEN_DEFAULT.map(|addr| SocketAddr::new(addr.ip(), 0)).to_vec(),
         };
         literals.into_iter().chain(first).try_for_each(|addr| contact::check(&listen, addr))?;
-        Ok(Self { listen, bootstrap, timeout: dht.timeout })
+        Ok(Self {
+            listen,
+            bootstrap,
+            bootstrap_is_default: dht.bootstrap.is_empty(),
+            forwarders: settings.forwarders.clone(),
+            timeout: dht.timeout,
+        })
     }
 }
 
@@ -85,23 +97,13 @@ pub fn literal((host, port): &(String, u16)) -> Option<SocketAddr> {
     Some(SocketAddr::new(host.parse().ok()?, *port))
 }
 
-/// Does all operations, a bounded number at once, each within the time that `reach`
-/// allows, and hands `watcher` what comes of them. Waits for the system's resolver first.
+/// Does all operations, a bounded number at once, each within the time that `reach` allows, and hands
+/// `watcher` what comes of them. The first begins when a bootstrap host is known.
 pub fn operate(
     operations: Vec<Operation>,
     reach: &Reach,
     watcher: &mut dyn Watcher,
 ) -> Result<Session, Failure> {
-    let direct = |operation: &Operation| match operation {
-        Operation::Ping(_) => true,
-        Operation::Fetch(_, peers) => !peers.is_empty(),
-        _ => false,
-    };
-    let hosts = match operations.as_slice() {
-        [Operation::Ping(_)] => Vec::new(),
-        all if all.iter().all(direct) => resolve_all(&reach.bootstrap).unwrap_or_default(),
-        _ => resolve_all(&reach.bootstrap)?,
-    };
     let explicit = reach.listen.len() == 1;
     let addresses = reach.listen.iter().map(|addr| Listen { addr: *addr, explicit }).collect();
     let reactor = ReactorConfig { listen: addresses, ..ReactorConfig::default() };
@@ -109,12 +111,13 @@ pub fn operate(
     let listening = listen(&reactor, clock).map_err(|fault| launch::start_failure(fault, &[]))?;
     let mut config = Config::one_off(listening.bound().to_vec());
     config.ports_below_1024 = true;
+    config.dns = names::one_off(&reach.forwarders);
     let engine = Engine::new(config, Recovered::default(), entropy()?, clock.now(), clock.unix());
     let handle = listening.handle();
     let archive = KeepNothing::new(listening.wake());
-    handle.send(Command::Bootstrap(hosts)).map_err(|_| not_started())?;
-    let mut watch = Watch::new(operations, watcher, handle, reach.timeout);
-    watch.send_next();
+    let hosts = Hosts::of(&operations, reach);
+    let mut watch = Watch::new(operations, watcher, handle, reach.timeout, hosts);
+    watch.begin()?;
     let mut reactor = Reactor::new(listening, engine, archive, watch);
     reactor.run();
     let (mut engine, _, watch) = reactor.into_parts();
@@ -153,20 +156,52 @@ impl Operation {
     }
 }
 
-/// Every host's addresses; a failure only if there is none at all.
-fn resolve_all(hosts: &[(String, u16)]) -> Result<Vec<SocketAddr>, Failure> {
-    let mut all = Vec::new();
-    for (host, port) in hosts {
-        all.extend((host.as_str(), *port).to_socket_addrs().into_iter().flatten().take(ADDRESSES_MAX));
+/// Bootstrap hosts: known by address, or being looked up.
+struct Hosts {
+    known: Vec<SocketAddr>,
+    names: Vec<(String, u16)>,
+    /// Names without an answer yet.
+    asked: usize,
+    /// Nothing can be done without any.
+    needed: bool,
+}
+
+impl Hosts {
+    fn of(operations: &[Operation], reach: &Reach) -> Self {
+        if matches!(operations, [Operation::Ping(_)]) {
+            return Self { known: Vec::new(), names: Vec::new(), asked: 0, needed: false };
+        }
+        let direct = |operation: &Operation| match operation {
+            Operation::Ping(_) => true,
+            Operation::Fetch(_, peers) => !peers.is_empty(),
+            _ => false,
+        };
+        let needed = !operations.iter().all(direct);
+        // Those of the Internet are of no use on loopback, so nobody is asked for them.
+        let loopback = reach.listen.iter().all(|own| own.ip().is_loopback());
+        if reach.bootstrap_is_default && loopback && !needed {
+            return Self { known: Vec::new(), names: Vec::new(), asked: 0, needed };
+        }
+        let known = reach.bootstrap.iter().filter_map(literal).collect();
+        let named = reach.bootstrap.iter().filter(|host| literal(host).is_none());
+        let names: Vec<_> = named.take(NAMES_MAX).cloned().collect();
+        Self { known, asked: names.len(), names, needed }
     }
-    if all.is_empty() {
-        let names: Vec<&str> = hosts.iter().map(|(host, _)| host.as_str()).collect();
-        let names = names.join(", ");
-        return Err(Failure::failed(format!(
-            "none of {names} has an address; check the network, or give --bootstrap IP:PORT"
-        )));
+
+    /// Nothing is to be begun yet.
+    fn are_awaited(&self) -> bool {
+        self.needed && self.known.is_empty() && self.asked > 0
     }
-    Ok(all)
+
+    fn are_missing(&self) -> bool {
+        self.needed && self.known.is_empty() && self.asked == 0
+    }
+}
+
+fn no_host(bootstrap: &[(String, u16)]) -> Failure {
+    let names: Vec<&str> = bootstrap.iter().map(|(host, _)| host.as_str()).collect();
+    let names = names.join(", ");
+    Failure::failed(format!("none of {names} has an address; check the network, or give --bootstrap IP:PORT"))
 }
 
 /// One operation on its way.
@@ -196,6 +231,8 @@ struct Watch<'a> {
     watcher: &'a mut dyn Watcher,
     handle: Handle,
     timeout: Duration,
+    hosts: Hosts,
+    began: Instant,
     tasks: Vec<Task>,
     /// The first task that may not have been started.
     next: usize,
@@ -210,10 +247,59 @@ impl<'a> Watch<'a> {
         watcher: &'a mut dyn Watcher,
         handle: Handle,
         timeout: Duration,
+        hosts: Hosts,
     ) -> Self {
         let task = |operation| Task { operation, state: State::Waiting, tries: 0 };
         let tasks = operations.into_iter().map(task).collect();
-        Self { watcher, handle, timeout, tasks, next: 0, open: 0, stopped: false, failure: None }
+        let began = Instant::now();
+        Self {
+            watcher,
+            handle,
+            timeout,
+            hosts,
+            began,
+            tasks,
+            next: 0,
+            open: 0,
+            stopped: false,
+            failure: None,
+        }
+    }
+
+    /// Says whom to contact first, asks for the addresses of the others, and begins if it may.
+    fn begin(&mut self) -> Result<(), Failure> {
+        self.handle.send(Command::Bootstrap(self.hosts.known.clone())).map_err(|_| not_started())?;
+        for (index, (host, _)) in self.hosts.names.iter().enumerate() {
+            let question = NameQuestion::Host(host.clone());
+            let id = CommandId(FIRST_NAME + index as u64);
+            self.handle.send(Command::Resolve(id, question)).map_err(|_| not_started())?;
+        }
+        if !self.hosts.are_awaited() {
+            self.send_next();
+        }
+        Ok(())
+    }
+
+    /// A bootstrap host has addresses, or none. The first one that has some lets everything begin.
+    fn on_host(&mut self, index: usize, looked: &Looked) {
+        let Some((host, port)) = self.hosts.names.get(index) else { return };
+        let awaited = self.hosts.are_awaited();
+        self.hosts.asked -= 1;
+        let addresses = looked.addresses.iter().take(ADDRESSES_MAX);
+        let found: Vec<_> = addresses.map(|(ip, _)| SocketAddr::new(*ip, *port)).collect();
+        if found.is_empty() {
+            log::debug!("bootstrap host {host} has no address: {:?}", looked.failure);
+        } else if self.handle.send(Command::Bootstrap(found.clone())).is_err() {
+            self.failure.get_or_insert_with(not_started);
+            return self.stop();
+        }
+        self.hosts.known.extend(found);
+        if self.hosts.are_missing() {
+            self.failure.get_or_insert_with(|| no_host(&self.hosts.names));
+            self.stop();
+        } else if awaited && !self.hosts.are_awaited() {
+            self.send_next();
+        }
     }
 
     fn send_next(&mut self) {
@@ -263,6 +349,12 @@ impl<'a> Watch<'a> {
 
 impl Observer<Engine> for Watch<'_> {
     fn on_answer(&mut self, command: CommandId, answer: Answer) {
+        if let Some(name) = command.0.checked_sub(FIRST_NAME) {
+            if let Answer::Looked(looked) = &answer {
+                self.on_host(name as usize, looked);
+            }
+            return;
+        }
         let index = command.0 as usize;
         let Some(task) = self.tasks.get(index).filter(|task| matches!(task.state, State::Started(_))) else {
             return;
@@ -284,6 +376,10 @@ impl Observer<Engine> for Watch<'_> {
         if self.timeout.is_zero() {
             return;
         }
+        if self.hosts.are_awaited() && self.began.elapsed() > self.timeout {
+            self.failure.get_or_insert_with(|| no_host(&self.hosts.names));
+            self.stop();
+        }
         for index in 0..self.next {
             if matches!(self.tasks[index].state, State::Started(at) if at.elapsed() > self.timeout) {
                 self.end(index, None);
@@ -302,6 +398,10 @@ const UNDER_WAY_MAX: usize = 512;
 const TRIES_MAX: u32 = 3;
 /// Addresses taken of one name.
 const ADDRESSES_MAX: usize = 16;
+/// Bootstrap hosts that are looked up; the default list has four.
+const NAMES_MAX: usize = 64;
+/// Look-ups of bootstrap hosts have ids behind those of all operations.
+const FIRST_NAME: u64 = 1 << 32;
 
 #[cfg(test)]
 mod tests {

@@ -93,6 +93,23 @@ pub struct Cache {
     free: Vec<u32>,
     hand: usize,
     bytes: usize,
+    /// Answers about IPv4 addresses: one for each host, since both families are asked for at once.
+    hosts: usize,
+    /// What was counted.
+    pub stats: Stats,
+}
+
+/// What people want to know of the memory.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Host names that are remembered.
+    pub hosts: usize,
+    /// Some of them, at most [`SUMMARY_NAMES_MAX`], in alphabetical order.
+    pub names: Vec<String>,
+    /// Answers of all types.
+    pub answers: usize,
+    /// Bytes of keys and messages.
+    pub bytes: usize,
     /// What was counted.
     pub stats: Stats,
 }
@@ -156,6 +173,7 @@ impl Cache {
             free: Vec::new(),
             hand: 0,
             bytes: 0,
+            hosts: 0,
             stats: Stats::default(),
         }
     }
@@ -173,6 +191,20 @@ impl Cache {
     /// Bytes that keys and messages take.
     pub fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// What people want to know, in a bounded time.
+    pub fn summary(&self) -> Summary {
+        let looked_at = self.slots.iter().take(SUMMARY_SLOTS_MAX).flatten();
+        let hosts = looked_at.filter(|entry| is_host(&entry.key)).take(SUMMARY_NAMES_MAX);
+        let name = |entry: &Entry| split_key(&entry.key).map(|(name, ..)| name.to_string());
+        let mut names: Vec<String> = hosts.filter_map(name).collect();
+        for name in names.iter_mut().filter(|name| name.len() > 1 && name.ends_with('.')) {
+            name.pop();
+        }
+        names.sort_unstable();
+        let (answers, bytes) = (self.len(), self.bytes);
+        Summary { hosts: self.hosts, names, answers, bytes, stats: self.stats }
     }
 
     /// What is remembered of a question, and how good it is.
@@ -252,7 +284,7 @@ impl Cache {
         self.index.clear();
         self.slots.clear();
         self.free.clear();
-        (self.hand, self.bytes) = (0, 0);
+        (self.hand, self.bytes, self.hosts) = (0, 0, 0);
         before
     }
 
@@ -268,6 +300,7 @@ impl Cache {
         assert_eq!(live.iter().map(|entry| entry.size()).sum::<usize>(), self.bytes, "bytes");
         assert!(self.bytes <= self.config.bytes_max && live.len() <= self.config.entries_max, "bounds");
         assert!(live.iter().all(|entry| self.slot(&entry.key).is_some()), "every entry is found");
+        assert_eq!(live.iter().filter(|entry| is_host(&entry.key)).count(), self.hosts, "hosts");
     }
 
     fn put(
@@ -299,6 +332,7 @@ impl Cache {
             self.evict(now);
         }
         self.bytes += entry.size();
+        self.hosts += usize::from(is_host(&entry.key));
         let slot = match self.free.pop() {
             Some(slot) => {
                 self.slots[slot as usize] = Some(entry);
@@ -336,6 +370,7 @@ impl Cache {
             found.remove();
         }
         self.bytes -= entry.size();
+        self.hosts -= usize::from(is_host(&entry.key));
         self.free.push(slot as u32);
         Some(entry)
     }
@@ -364,6 +399,16 @@ impl Entry {
     }
 }
 
+/// The key of a plain question for IPv4 addresses.
+fn is_host(key: &[u8]) -> bool {
+    let [high, low] = Kind::A.0.to_be_bytes();
+    key.ends_with(&[high, low, 0])
+}
+
+/// Names that somebody may still read.
+pub const SUMMARY_NAMES_MAX: usize = 1_000;
+/// Some hundred microseconds' worth.
+const SUMMARY_SLOTS_MAX: usize = 16_384;
 /// In the last tenth of its life an answer is renewed if it is wanted, as unbound does.
 const RENEW_SHARE: u32 = 10;
 /// So often at least since the start.
@@ -431,6 +476,23 @@ mod tests {
         assert!(cache.find(&Key::new(&name, Kind::A, signed), at(1)).is_none());
         assert!(cache.find(&Key::new(&name, Kind::AAAA, Variant::default()), at(1)).is_none());
         assert!(cache.remove(&key("a.test")) && !cache.remove(&key("a.test")) && cache.is_empty());
+    }
+
+    #[test]
+    fn the_summary_counts_hosts_and_names_them() {
+        let mut cache = Cache::new(SMALL, &mut Rng::seeded(1));
+        let name = Name::parse("a.test").unwrap();
+        for text in ["b.test", "a.test", "b.test"] {
+            cache.insert(&key(text), answer(text, 60), at(0));
+        }
+        cache.insert(&Key::new(&name, Kind::AAAA, Variant::default()), answer("a.test", 60), at(0));
+        let summary = cache.summary();
+        assert_eq!((summary.hosts, summary.answers), (2, 3));
+        assert_eq!(summary.names, ["a.test", "b.test"]);
+        assert!(cache.remove(&key("b.test")));
+        assert_eq!((cache.summary().hosts, cache.summary().names), (1, vec!["a.test".to_owned()]));
+        cache.clear();
+        assert_eq!(cache.summary(), Summary::default());
     }
 
     #[test]

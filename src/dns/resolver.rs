@@ -122,6 +122,11 @@ impl Resolver {
         self.forwarders.iter().any(|forwarder| forwarder.cookie == cookie)
     }
 
+    /// What is remembered, in figures and some names.
+    pub fn summary(&self) -> cache::Summary {
+        self.cache.summary()
+    }
+
     /// The next thing that happened.
     pub fn poll_event(&mut self) -> Option<Event> {
         self.events.pop_front()

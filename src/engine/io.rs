@@ -11,6 +11,7 @@ use crate::dns::policy::{HitFacts, RpzUpdate};
 use crate::dns::zones::ZoneEvent;
 use crate::wire::dns::{Kind, Name};
 
+pub use super::wiring::download::{DownloadFailure, DownloadWish, Downloaded, REDIRECTS_MAX};
 pub use super::work::{Job, Worked};
 
 /// A stream, by the name the engine gave it. Stale names reach nothing.
@@ -158,6 +159,10 @@ pub enum Command {
     BootstrapHosts(Vec<(String, u16)>),
     /// What a name has.
     Resolve(CommandId, NameQuestion),
+    /// What is remembered of names.
+    CacheSummary(CommandId),
+    /// A thing over HTTP.
+    Download(CommandId, Box<DownloadWish>),
     /// Whom to ask about names, and which need nobody.
     SetNames(Box<dns::System>),
     /// One `ping`.
@@ -222,6 +227,10 @@ pub enum Answer {
     Looked(Box<dns::Looked>),
     /// A name's records.
     Records(Box<dns::Resolved>),
+    /// What is remembered of names.
+    Cache(Box<dns::cache::Summary>),
+    /// What came over HTTP.
+    Downloaded(Box<Downloaded>),
     /// The command is done; nothing else follows.
     Done {
         /// It found or did something.

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use crate::base::{Flow, InfoHash, Instant, Scope, SendQueue, Slots, Timers, Token};
 use crate::dns::listener::Client;
 use crate::metadata::{Fetch, Library, Serve};
+use crate::web::Get;
 
 use super::io::LinkId;
 
@@ -49,6 +50,15 @@ pub(super) enum Machine {
     Names(Token, bool),
     /// Somebody asks us for names.
     Client(Box<Client>),
+    /// Something is got over HTTP.
+    Get {
+        /// What talks.
+        get: Box<Get>,
+        /// For which download.
+        token: Token,
+        /// It is to be secured first.
+        tls: bool,
+    },
 }
 
 /// Info dictionaries that we serve, by every hash they go by.
@@ -221,6 +231,7 @@ impl Machine {
         match self {
             Self::Fetch(fetch) => fetch.on_bytes(now, data).ok(),
             Self::Serve(serve) => serve.on_bytes(now, data, shelf).ok(),
+            Self::Get { get, .. } => get.on_bytes(now, data).ok(),
             Self::Names(..) | Self::Client(_) => None,
         }
     }
@@ -234,6 +245,7 @@ impl Machine {
             Self::Fetch(fetch) => fetch.poll_write(out),
             Self::Serve(serve) => serve.poll_write(out),
             Self::Client(client) => client.poll_write(out),
+            Self::Get { get, .. } => get.poll_write(out),
             Self::Names(..) => {}
         }
     }
@@ -243,13 +255,14 @@ impl Machine {
             Self::Fetch(fetch) => fetch.on_deadline(now),
             Self::Serve(serve) => serve.on_deadline(now),
             Self::Client(client) => client.on_deadline(now),
+            Self::Get { get, .. } => get.on_deadline(now),
             Self::Names(..) => {}
         }
     }
 
     pub(super) fn wants_read(&self) -> bool {
         match self {
-            Self::Fetch(_) | Self::Names(..) => true,
+            Self::Fetch(_) | Self::Get { .. } | Self::Names(..) => true,
             Self::Serve(serve) => serve.wants_read(),
             Self::Client(client) => client.wants_read(),
         }
@@ -260,7 +273,7 @@ impl Machine {
         match self {
             Self::Serve(serve) => serve.is_over(),
             Self::Client(client) => client.is_over(),
-            Self::Fetch(_) | Self::Names(..) => false,
+            Self::Fetch(_) | Self::Get { .. } | Self::Names(..) => false,
         }
     }
 
@@ -269,6 +282,7 @@ impl Machine {
             Self::Fetch(fetch) => fetch.next_deadline(),
             Self::Serve(serve) => serve.next_deadline(),
             Self::Client(client) => client.next_deadline(),
+            Self::Get { get, .. } => get.next_deadline(),
             // Its room wakes it.
             Self::Names(..) => None,
         }

@@ -28,7 +28,7 @@ use crate::dns::listener::Listener;
 use crate::dns::{self, Resolver};
 use crate::metadata::queue::{self, Queue};
 use crate::metadata::{Budget, Serve, verify};
-use crate::model::{Recovered, SavedId, StoreOp};
+use crate::model::{Recovered, SavedId, StoreOp, TlsFailure};
 
 use config::{Config, Rates};
 use io::{AcceptorId, Input, LinkId, Output, Reason, Why};
@@ -38,6 +38,7 @@ use pace::Pace;
 use persist::Persist;
 use stats::{LimitedBy, Stats, Tallies};
 use wiring::commands::Running;
+use wiring::download::{DownloadFailure, Downloads};
 use wiring::names::Names;
 use wiring::refresh::Refresh;
 
@@ -49,6 +50,7 @@ pub struct Engine {
     pace: Pace,
     dht: Dht,
     names: Names,
+    downloads: Downloads,
     queue: Queue,
     links: Links,
     known: Known,
@@ -109,6 +111,7 @@ impl Engine {
             pace: Pace::default(),
             dht,
             names: Names::new(names),
+            downloads: Downloads::default(),
             queue,
             links: Links::default(),
             known,
@@ -161,7 +164,7 @@ impl Engine {
             Input::Received(link, data) => self.on_received(link, data, now),
             Input::Eof(link) => self.on_eof(link, now),
             Input::Closed(id, reason) => self.on_closed(id, reason, now),
-            Input::Insecure(id, _) => self.on_closed(id, Reason::Reset, now),
+            Input::Insecure(id, failure) => self.on_insecure(id, &failure, now),
             Input::Stored(result) => {
                 for lost in self.persist.on_result(result) {
                     self.known.remove(&lost);
@@ -224,6 +227,7 @@ impl Engine {
     /// A stream was accepted. `None`: it is not wanted, close it. The first acceptors are for questions
     /// about names, one for each of [`Config::dns_listen`]; others are for peers that want metadata.
     pub fn admit(&mut self, now: Instant, acceptor: AcceptorId, remote: SocketAddr) -> Option<LinkId> {
+        self.changed = true;
         if usize::from(acceptor.0) < self.config.dns_listen.len() {
             return self.admit_client(now, remote);
         }
@@ -232,7 +236,6 @@ impl Engine {
         }
         let mut peer_id = [0; 20];
         self.rng.fill(&mut peer_id);
-        self.changed = true;
         let serve = Machine::Serve(Box::new(Serve::new(peer_id, now)));
         Some(self.links.insert(serve, remote, true))
     }
@@ -381,6 +384,7 @@ impl Engine {
         self.queue.check_invariants();
         self.names.dns.resolver.check_invariants();
         self.links.check_invariants();
+        self.downloads.check_invariants();
         assert!(self.queue.stats().looking <= self.dht.lookups(), "every lookup that is waited for goes on");
     }
 
@@ -408,15 +412,30 @@ impl Engine {
                 let conn = *conn;
                 self.names_ready(conn);
             }
+            Machine::Get { .. } => return self.get_opened(id, false),
             Machine::Names(_, true) | Machine::Serve(_) | Machine::Client(_) => {}
         }
         self.after_machine(id, now);
     }
 
     fn on_secured(&mut self, id: LinkId) {
-        if let Some(Machine::Names(conn, true)) = self.links.get(id).map(|link| &link.machine) {
-            let conn = *conn;
-            self.names_ready(conn);
+        match self.links.get(id).map(|link| &link.machine) {
+            Some(Machine::Names(conn, true)) => {
+                let conn = *conn;
+                self.names_ready(conn);
+            }
+            Some(Machine::Get { .. }) => self.get_opened(id, true),
+            Some(Machine::Names(_, false) | Machine::Fetch(_) | Machine::Serve(_) | Machine::Client(_))
+            | None => {}
+        }
+    }
+
+    fn on_insecure(&mut self, id: LinkId, failure: &TlsFailure, now: Instant) {
+        if !matches!(self.links.get(id).map(|link| &link.machine), Some(Machine::Get { .. })) {
+            return self.on_closed(id, Reason::Reset, now);
+        }
+        if let Some(link) = self.links.remove(id) {
+            self.get_closed(&link, DownloadFailure::Tls(failure.cause));
         }
     }
 
@@ -431,7 +450,7 @@ impl Engine {
                 return self.names_received(id, conn, data);
             }
             Machine::Client(_) => return self.client_received(id, data, now),
-            Machine::Fetch(_) | Machine::Serve(_) => {}
+            Machine::Fetch(_) | Machine::Get { .. } | Machine::Serve(_) => {}
         }
         let shelf = &self.shelf;
         let goes_on = link.feed(data, |machine, bytes| machine.on_bytes(now, bytes, shelf));
@@ -445,6 +464,10 @@ impl Engine {
         match self.links.get_mut(id).map(|link| &mut link.machine) {
             Some(Machine::Fetch(fetch)) => {
                 fetch.on_eof();
+                self.after_machine(id, now);
+            }
+            Some(Machine::Get { get, .. }) => {
+                get.on_eof();
                 self.after_machine(id, now);
             }
             Some(Machine::Serve(_)) => self.close(id),
@@ -466,6 +489,7 @@ impl Engine {
         match link.machine {
             Machine::Names(conn, _) => self.names_lost(conn),
             Machine::Client(client) => self.client_gone(&client),
+            Machine::Get { .. } => self.get_closed(&link, DownloadFailure::Connect(reason)),
             Machine::Fetch(_) | Machine::Serve(_) => self.fetch_closed(&link, reason, now),
         }
     }
@@ -473,6 +497,7 @@ impl Engine {
     /// After a machine was touched: its events, its bytes, its deadline.
     fn after_machine(&mut self, id: LinkId, now: Instant) {
         self.drain_fetch(id, now);
+        self.drain_get(id);
         let Some(link) = self.links.get_mut(id) else { return };
         let before = link.out.len();
         link.machine.poll_write(&mut link.out);
@@ -592,6 +617,7 @@ impl Engine {
             return;
         }
         self.stopping = true;
+        self.stop_downloads();
         self.stop_names(now);
         self.save_answers();
         self.links.ids().into_iter().for_each(|id| self.close(id));

@@ -2,11 +2,13 @@
 
 pub mod archive;
 pub mod dns;
+pub mod network;
 pub mod tls;
 pub mod torrent;
 
 pub use archive::{
     Drop, Pending, PendingState, Recovered, SavedId, SavedNode, Sighting, StoreOp, StoreResult,
 };
+pub use network::{DefaultRoute, Interface, InterfaceAddress, NetworkInfo};
 pub use tls::{Certificate, TlsCause, TlsFacts, TlsFailure, TlsVersion, TlsWish};
 pub use torrent::{FileList, Torrent, TorrentFlags};

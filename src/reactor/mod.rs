@@ -12,6 +12,7 @@ pub mod handle;
 mod keep_nothing;
 mod links;
 pub mod net;
+pub mod network;
 #[cfg(not(feature = "tls"))]
 mod no_tls;
 mod sockets;

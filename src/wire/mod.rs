@@ -3,5 +3,6 @@
 pub mod bencode;
 pub mod compact;
 pub mod dns;
+pub mod http;
 pub mod krpc;
 pub mod peer;

@@ -250,7 +250,7 @@ fn write_ms(elapsed: Duration, out: &mut Vec<u8>) {
 }
 
 /// A failure in words.
-fn why(failure: Failure) -> Cow<'static, str> {
+pub fn why(failure: Failure) -> Cow<'static, str> {
     match failure {
         Failure::NoForwarder => "no DNS server is known; give one as @SERVER".into(),
         Failure::Timeout => "no DNS server answered in time".into(),

@@ -6,6 +6,7 @@ use crate::base::{Id, InfoHash, Instant};
 use crate::dht::{Event, Goal, User};
 use crate::engine::Engine;
 use crate::engine::io::{Answer, Command, CommandId, Output};
+use crate::engine::wiring::download::Caller;
 use crate::metadata::queue::Source;
 use crate::model::Torrent;
 
@@ -34,6 +35,8 @@ impl Engine {
             Command::Bootstrap(hosts) => self.dht.bootstrap(&hosts, now),
             Command::BootstrapHosts(hosts) => self.bootstrap_hosts(hosts),
             Command::Resolve(id, question) => self.resolve(id, question),
+            Command::CacheSummary(id) => self.summarise_names(id),
+            Command::Download(id, wish) => self.download(*wish, Caller::Command(id)),
             Command::SetNames(system) => self.set_names(*system),
             Command::Ping(id, to) => {
                 let sent = self.dht.ping(id.0, to);

@@ -1,6 +1,7 @@
 //! Where rooms meet: one small file for each pair.
 
 pub(super) mod commands;
+pub(super) mod download;
 pub(super) mod fetches;
 pub(super) mod found;
 pub(super) mod listener;

@@ -29,6 +29,7 @@ pub(in crate::engine) struct Names {
 enum Wanted {
     Command(CommandId),
     Bootstrap(String, u16),
+    Download(Token),
 }
 
 impl Names {
@@ -136,6 +137,19 @@ impl Engine {
         self.drain_names();
     }
 
+    /// The host of something that is to be got.
+    pub(in crate::engine) fn look_up_download(&mut self, host: &str, download: Token) {
+        self.look_up_host(host, Wanted::Download(download));
+        self.drain_names();
+    }
+
+    /// What is remembered of names.
+    pub(in crate::engine) fn summarise_names(&mut self, id: CommandId) {
+        let summary = Box::new(self.names.dns.resolver.summary());
+        self.outbox.push_back(Output::Answer(id, Answer::Cache(summary)));
+        self.end_command(id, true);
+    }
+
     /// Changes whom the resolver asks, and what it need not ask for.
     pub(in crate::engine) fn set_names(&mut self, system: dns::System) {
         let (names, mut cx) = self.names_cx();
@@ -223,6 +237,7 @@ impl Engine {
                 let found: Vec<_> = addresses.map(|(ip, _)| SocketAddr::new(*ip, port)).collect();
                 self.dht.bootstrap(&found, self.now);
             }
+            Some(Wanted::Download(token)) => self.download_looked(token, &looked),
             None => {}
         }
     }

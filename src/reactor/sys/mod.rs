@@ -6,6 +6,7 @@ pub mod errors;
 pub mod interface;
 pub mod limits;
 pub mod local_time;
+pub mod network;
 pub mod signals;
 pub mod tcp;
 pub mod terminal;

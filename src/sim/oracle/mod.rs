@@ -304,7 +304,7 @@ impl Oracle {
             | Command::Peers(id, _)
             | Command::Announce(id, ..)
             | Command::Scrape(id, _) => told(*id, true),
-            Command::Resolve(id, _) => told(*id, true),
+            Command::Resolve(id, _) | Command::CacheSummary(id) | Command::Download(id, _) => told(*id, true),
             Command::Fetch(id, hash, _) => {
                 told(*id, false);
                 book.archive.want(*hash);

@@ -1,0 +1,297 @@
+//! Things are got over HTTP: `dns` finds the host, a [`Get`] of `web` asks and listens, redirects are
+//! followed, and whoever wanted it is told what came of it.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+
+use crate::base::{Slots, Token};
+use crate::dns::{self, Looked};
+use crate::engine::Engine;
+use crate::engine::io::{Answer, CommandId, LinkId, Output, Reason};
+use crate::engine::links::{Link, Machine};
+use crate::model::{TlsCause, TlsWish};
+use crate::web::{Body, Event, Fault, Get, Limits, Reply, Stage};
+use crate::wire::http::{Url, Validators};
+
+/// What is to be got.
+#[derive(Clone, Debug)]
+pub struct DownloadWish {
+    /// From where: `http` or `https`.
+    pub url: String,
+    /// What is there already.
+    pub known: Validators,
+    /// How much and how long.
+    pub limits: Limits,
+}
+
+/// What came of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Downloaded {
+    /// The thing itself.
+    Content {
+        /// As it came; to be unpacked on another thread.
+        body: Body,
+        /// What to ask with the next time.
+        validators: Validators,
+        /// Where it really was.
+        url: String,
+    },
+    /// It is still what was known.
+    NotModified,
+    /// Nothing.
+    Failed(DownloadFailure),
+}
+
+/// Why nothing came of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DownloadFailure {
+    /// It is no address of ours.
+    BadUrl,
+    /// The host's name was not found out.
+    Name(dns::Failure),
+    /// The host has no address.
+    NoAddress,
+    /// None of its addresses could be connected to; the last one.
+    Connect(Reason),
+    /// The connection is not secure.
+    Tls(TlsCause),
+    /// The answer is none, or too much, or took too long.
+    Http(Fault),
+    /// The server answers with this status.
+    Status(u16),
+    /// It leads to an address that is none of ours.
+    BadRedirect,
+    /// It leads from `https` to `http`.
+    Downgrade,
+    /// It leads further than [`REDIRECTS_MAX`] times.
+    TooManyRedirects,
+    /// Too much is to be got already.
+    Overloaded,
+    /// The engine was stopped.
+    Stopped,
+}
+
+/// Who wants it.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::engine) enum Caller {
+    Command(CommandId),
+}
+
+/// Everything that is to be got.
+#[derive(Default)]
+pub(in crate::engine) struct Downloads {
+    slots: Slots<Download>,
+    waiting: VecDeque<Token>,
+    active: usize,
+}
+
+struct Download {
+    caller: Caller,
+    wish: DownloadWish,
+    url: Url,
+    redirects: usize,
+    /// Addresses that were not tried yet.
+    addresses: VecDeque<SocketAddr>,
+    /// Why the last one was no good.
+    failure: DownloadFailure,
+    active: bool,
+}
+
+impl Downloads {
+    /// Panics if the sums are wrong. For tests and the simulator.
+    pub(in crate::engine) fn check_invariants(&self) {
+        let active = self.slots.iter().filter(|(_, download)| download.active).count();
+        assert_eq!((active, self.slots.len()), (self.active, active + self.waiting.len()), "downloads");
+        assert!(active <= ACTIVE_MAX && self.slots.len() <= DOWNLOADS_MAX);
+    }
+}
+
+impl Engine {
+    /// Wants a thing; its end comes to `Engine::downloaded`, maybe before this returns.
+    pub(in crate::engine) fn download(&mut self, wish: DownloadWish, caller: Caller) {
+        let Some(url) = Url::parse(&wish.url) else {
+            return self.downloaded(caller, Downloaded::Failed(DownloadFailure::BadUrl));
+        };
+        if self.stopping {
+            return self.downloaded(caller, Downloaded::Failed(DownloadFailure::Stopped));
+        }
+        if self.downloads.slots.len() >= DOWNLOADS_MAX {
+            return self.downloaded(caller, Downloaded::Failed(DownloadFailure::Overloaded));
+        }
+        let token = self.downloads.slots.insert(Download {
+            caller,
+            wish,
+            url,
+            redirects: 0,
+            addresses: VecDeque::new(),
+            failure: DownloadFailure::NoAddress,
+            active: false,
+        });
+        self.downloads.waiting.push_back(token);
+        self.start_downloads();
+    }
+
+    /// Ends all of them.
+    pub(in crate::engine) fn stop_downloads(&mut self) {
+        self.downloads.waiting.clear();
+        let all: Vec<Token> = self.downloads.slots.iter().map(|(token, _)| token).collect();
+        for token in all {
+            self.end_download(token, Downloaded::Failed(DownloadFailure::Stopped));
+        }
+    }
+
+    /// The addresses of a host.
+    pub(in crate::engine) fn download_looked(&mut self, token: Token, looked: &Looked) {
+        let Some(download) = self.downloads.slots.get_mut(token) else { return };
+        let port = download.url.port;
+        let found = looked.addresses.iter().take(ADDRESSES_MAX);
+        download.addresses = found.map(|(ip, _)| SocketAddr::new(*ip, port)).collect();
+        download.failure = looked.failure.map_or(DownloadFailure::NoAddress, DownloadFailure::Name);
+        self.reach_next(token);
+    }
+
+    /// The connection may be written on: with TLS, once it is secure.
+    pub(in crate::engine) fn get_opened(&mut self, id: LinkId, secure: bool) {
+        if let Some(Machine::Get { get, tls, .. }) = self.links.get_mut(id).map(|link| &mut link.machine)
+            && *tls == secure
+        {
+            get.on_opened(self.now);
+        }
+        self.after_machine(id, self.now);
+    }
+
+    /// What a [`Get`] has to say after its machine was touched.
+    pub(in crate::engine) fn drain_get(&mut self, id: LinkId) {
+        let Some(Machine::Get { get, token, .. }) = self.links.get_mut(id).map(|link| &mut link.machine)
+        else {
+            return;
+        };
+        let (Some(event), token) = (get.poll_event(), *token) else { return };
+        self.close(id);
+        match event {
+            Event::Done(reply) => self.on_reply(token, reply),
+            Event::Failed(fault @ Fault::Timeout(Stage::Connect)) => {
+                self.not_reached(token, DownloadFailure::Http(fault));
+            }
+            Event::Failed(fault) => {
+                self.end_download(token, Downloaded::Failed(DownloadFailure::Http(fault)));
+            }
+        }
+    }
+
+    /// The driver lost the connection, or never had it, or it was not secure.
+    pub(in crate::engine) fn get_closed(&mut self, link: &Link, failure: DownloadFailure) {
+        let Machine::Get { get, token, .. } = &link.machine else { return };
+        if get.is_open() {
+            let cut = match failure {
+                DownloadFailure::Tls(_) => failure,
+                _ => DownloadFailure::Http(Fault::Cut),
+            };
+            self.end_download(*token, Downloaded::Failed(cut));
+        } else {
+            self.not_reached(*token, failure);
+        }
+    }
+
+    fn start_downloads(&mut self) {
+        while self.downloads.active < ACTIVE_MAX {
+            let Some(token) = self.downloads.waiting.pop_front() else { return };
+            let Some(download) = self.downloads.slots.get_mut(token) else { continue };
+            download.active = true;
+            self.downloads.active += 1;
+            self.reach(token);
+        }
+    }
+
+    /// Wants a connection to the host: its addresses are tried one after the other. Ends in
+    /// `reached` bytes on a [`Machine::Get`], or in `not_reached`.
+    fn reach(&mut self, token: Token) {
+        let Some(download) = self.downloads.slots.get(token) else { return };
+        let host = download.url.host.clone();
+        self.look_up_download(&host, token);
+    }
+
+    fn reach_next(&mut self, token: Token) {
+        let Some(download) = self.downloads.slots.get_mut(token) else { return };
+        let Some(to) = download.addresses.pop_front() else {
+            let failure = download.failure;
+            return self.end_download(token, Downloaded::Failed(failure));
+        };
+        let get = Get::new(&download.url, &download.wish.known, download.wish.limits, self.now);
+        let tls = download.url.tls.then(|| {
+            Box::new(TlsWish { server: download.url.host.clone(), alpn: vec![b"http/1.1".to_vec()] })
+        });
+        let machine = Machine::Get { get: Box::new(get), token, tls: tls.is_some() };
+        let link = self.links.insert(machine, to, false);
+        self.buckets.flows.send(self.now, Link::flow(link));
+        self.outbox.push_back(Output::Connect { link, from: None, to, tls });
+    }
+
+    fn not_reached(&mut self, token: Token, failure: DownloadFailure) {
+        if let Some(download) = self.downloads.slots.get_mut(token) {
+            download.failure = failure;
+            self.reach_next(token);
+        }
+    }
+
+    fn on_reply(&mut self, token: Token, reply: Reply) {
+        let Some(download) = self.downloads.slots.get(token) else { return };
+        let asked = download.wish.known != Validators::default();
+        let downloaded = match reply {
+            Reply::Content(body, validators) => {
+                Downloaded::Content { body, validators, url: download.url.to_string() }
+            }
+            Reply::NotModified if asked => Downloaded::NotModified,
+            Reply::NotModified => Downloaded::Failed(DownloadFailure::Status(304)),
+            Reply::Status(status) => Downloaded::Failed(DownloadFailure::Status(status)),
+            Reply::Moved(location) => match self.follow(token, &location) {
+                Ok(()) => return self.reach(token),
+                Err(failure) => Downloaded::Failed(failure),
+            },
+        };
+        self.end_download(token, downloaded);
+    }
+
+    fn follow(&mut self, token: Token, location: &str) -> Result<(), DownloadFailure> {
+        let download = self.downloads.slots.get_mut(token).ok_or(DownloadFailure::Stopped)?;
+        let next = download.url.join(location).ok_or(DownloadFailure::BadRedirect)?;
+        if download.url.tls && !next.tls {
+            return Err(DownloadFailure::Downgrade);
+        }
+        if download.redirects >= REDIRECTS_MAX {
+            return Err(DownloadFailure::TooManyRedirects);
+        }
+        download.redirects += 1;
+        download.url = next;
+        Ok(())
+    }
+
+    fn end_download(&mut self, token: Token, downloaded: Downloaded) {
+        let Some(download) = self.downloads.slots.remove(token) else { return };
+        self.downloads.active -= usize::from(download.active);
+        self.downloaded(download.caller, downloaded);
+        if !self.stopping {
+            self.start_downloads();
+        }
+    }
+
+    /// Hands over what came of it.
+    fn downloaded(&mut self, caller: Caller, downloaded: Downloaded) {
+        match caller {
+            Caller::Command(id) => {
+                let found = !matches!(downloaded, Downloaded::Failed(_));
+                self.outbox.push_back(Output::Answer(id, Answer::Downloaded(Box::new(downloaded))));
+                self.outbox.push_back(Output::Answer(id, Answer::Done { found, answered: 0 }));
+            }
+        }
+    }
+}
+
+/// curl follows 50, browsers 20; a list that moved further has got lost.
+pub const REDIRECTS_MAX: usize = 5;
+/// Each may hold as much as its body may have: 64 MiB.
+const ACTIVE_MAX: usize = 2;
+/// Those that wait cost some hundred bytes each.
+const DOWNLOADS_MAX: usize = 64;
+/// Of one name.
+const ADDRESSES_MAX: usize = 8;
