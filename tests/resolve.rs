@@ -3,241 +3,22 @@
 //! failure.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+#[path = "support/played.rs"]
+mod played;
+#[path = "support/servers.rs"]
+mod servers;
 mod support;
 
-use std::collections::BTreeMap;
 use std::fs;
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::io::Read;
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
-use std::sync::{Arc, Mutex};
-use std::thread::JoinHandle;
+use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
-use dht_hunter::wire::dns::{CLASS_IN, Flags, Kind, Message, Name, Rcode, Section, Writer};
+use played::{Manner, Server};
 use serde_json::Value;
-use support::{program, skipped};
-
-/// How a server misbehaves.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Manner {
-    #[default]
-    Good,
-    /// Every answer comes over TCP only.
-    Cut,
-    /// Before each good answer come forged ones.
-    Forged,
-    /// It says nothing.
-    Silent,
-    /// Aliases without end.
-    Endless,
-    /// SERVFAIL for a tenth of the names.
-    Failing,
-    /// It says nothing for the first three seconds.
-    Late,
-    /// Fifty answers in twenty milliseconds; what else was asked in that time is dropped.
-    Slow,
-    /// What it says is no DNS.
-    Garbage,
-    /// Over TCP, 65,535 bytes of nonsense in one frame, and counts that lie.
-    HugeNonsense,
-}
-
-/// A server on loopback, on UDP and TCP.
-struct Server {
-    addr: SocketAddr,
-    asked: Arc<Mutex<BTreeMap<String, u32>>>,
-    stop: Arc<AtomicBool>,
-    threads: Vec<JoinHandle<()>>,
-}
-
-impl Server {
-    fn start(manner: Manner) -> Self {
-        let (udp, tcp) = pair();
-        let addr = udp.local_addr().unwrap();
-        let (asked, stop) = (Arc::new(Mutex::new(BTreeMap::new())), Arc::new(AtomicBool::new(false)));
-        udp.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
-        tcp.set_nonblocking(true).unwrap();
-        let (count, ends) = (Arc::clone(&asked), Arc::clone(&stop));
-        let over_udp = std::thread::spawn(move || serve_udp(&udp, manner, &count, &ends));
-        let ends = Arc::clone(&stop);
-        let over_tcp = std::thread::spawn(move || serve_tcp(&tcp, manner, &ends));
-        Self { addr, asked, stop, threads: vec![over_udp, over_tcp] }
-    }
-
-    fn at(&self) -> String {
-        format!("@{}", self.addr)
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.stop.store(true, SeqCst);
-        self.threads.drain(..).for_each(|thread| drop(thread.join()));
-    }
-}
-
-/// The same port for both.
-fn pair() -> (UdpSocket, TcpListener) {
-    for _ in 0..100 {
-        let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
-        if let Ok(tcp) = TcpListener::bind(udp.local_addr().unwrap()) {
-            return (udp, tcp);
-        }
-    }
-    panic!("no port is free for both");
-}
-
-fn serve_udp(udp: &UdpSocket, manner: Manner, asked: &Mutex<BTreeMap<String, u32>>, stop: &AtomicBool) {
-    let mut data = [0; 2_048];
-    let (began, mut slot, mut answered) = (std::time::Instant::now(), 0, 0);
-    while !stop.load(SeqCst) {
-        let Ok((len, from)) = udp.recv_from(&mut data) else { continue };
-        let now = began.elapsed().as_millis();
-        (slot, answered) = if now / 20 == slot { (slot, answered + 1) } else { (now / 20, 1) };
-        let query = &data[..len];
-        let Some((name, kind)) = question(query) else { continue };
-        *asked.lock().unwrap().entry(format!("{name} {kind}")).or_default() += 1;
-        let send = |data: &[u8]| drop(udp.send_to(data, from));
-        match manner {
-            Manner::Silent => {}
-            Manner::Late if now < 3_000 => {}
-            Manner::Slow if answered > 50 => {}
-            Manner::Failing if name.to_string().ends_with("7.test.") => {
-                send(&answer(query, Rcode::SERVFAIL.0))
-            }
-            Manner::Good | Manner::Late | Manner::Slow | Manner::Failing => send(&answer(query, 0)),
-            Manner::Cut | Manner::HugeNonsense => send(&answer(query, Flags::TC)),
-            Manner::Endless => send(&endless(query)),
-            Manner::Garbage => {
-                send(&[0; 3]);
-                send(&[0xff; 512]);
-                send(&query[..query.len() / 2]);
-                // All counts claim the most, behind a question that is right.
-                let mut lies = query.to_vec();
-                lies[2] |= 0x80;
-                lies[6..12].fill(0xff);
-                send(&lies);
-            }
-            Manner::Forged => {
-                let forged = |change: &dyn Fn(&mut Vec<u8>)| {
-                    let mut forged = forge(query);
-                    change(&mut forged);
-                    send(&forged);
-                };
-                forged(&|data| data[1] ^= 1);
-                forged(&|data| data[13] ^= 2);
-                forged(&|data| data[2] = 0);
-                let elsewhere = UdpSocket::bind("127.0.0.1:0").unwrap();
-                drop(elsewhere.send_to(&forge(query), from));
-                send(&answer(query, 0));
-            }
-        }
-    }
-}
-
-fn serve_tcp(tcp: &TcpListener, manner: Manner, stop: &AtomicBool) {
-    let mut threads = Vec::new();
-    while !stop.load(SeqCst) {
-        match tcp.accept() {
-            Ok((stream, _)) => threads.push(std::thread::spawn(move || drop(talk(stream, manner)))),
-            Err(_) => std::thread::sleep(Duration::from_millis(5)),
-        }
-    }
-    threads.into_iter().for_each(|thread| drop(thread.join()));
-}
-
-fn talk(mut stream: TcpStream, manner: Manner) -> std::io::Result<()> {
-    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-    loop {
-        let mut len = [0; 2];
-        stream.read_exact(&mut len)?;
-        let mut query = vec![0; usize::from(u16::from_be_bytes(len))];
-        stream.read_exact(&mut query)?;
-        let answer = match manner {
-            Manner::HugeNonsense => {
-                let mut nonsense = vec![0xc0; 65_535];
-                nonsense[..query.len()].copy_from_slice(&query);
-                nonsense[2] |= 0x80;
-                nonsense[6..12].fill(0xff);
-                nonsense
-            }
-            _ => answer(&query, 0),
-        };
-        stream.write_all(&(answer.len() as u16).to_be_bytes())?;
-        // In pieces, so that a frame is put together from them.
-        for piece in answer.chunks(7_000) {
-            stream.write_all(piece)?;
-        }
-    }
-}
-
-fn question(query: &[u8]) -> Option<(Name, Kind)> {
-    let question = Message::parse(query).ok()?.question?;
-    Some((Name::from_wire(question.name)?, question.kind))
-}
-
-/// `nN.test` has the address 127.0.N/256.N%256; `no.test` is not there; the rest has nothing.
-fn answer(query: &[u8], flags: u16) -> Vec<u8> {
-    let (name, kind) = question(query).unwrap();
-    let text = name.to_string();
-    let number = text.strip_prefix('n').and_then(|rest| rest.strip_suffix(".test.")?.parse::<u16>().ok());
-    respond(query, if text == "no.test." { Rcode::NXDOMAIN.0 } else { flags }, |writer| {
-        let [high, low] = number.unwrap_or(0).to_be_bytes();
-        let written = match (kind, number) {
-            (Kind::A, Some(_)) => {
-                writer.record(Section::Answer, name.wire(), kind, 300, &[127, 0, high, low])
-            }
-            (Kind::AAAA, Some(9)) => {
-                let data = [0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, high, low];
-                writer.record(Section::Answer, name.wire(), kind, 200, &data)
-            }
-            (Kind::MX, Some(_)) => {
-                writer.record(Section::Answer, name.wire(), kind, 100, b"\0\x0a\x04mail\x04test\0")
-            }
-            _ => {
-                let soa =
-                    [b"\x02ns\x04test\0\x04root\x04test\0".as_slice(), &[0; 16], &[0, 0, 0, 60]].concat();
-                writer.record(Section::Authority, b"\x04test\0", Kind::SOA, 600, &soa)
-            }
-        };
-        written.unwrap();
-    })
-}
-
-/// An answer with another address, which must never be believed.
-fn forge(query: &[u8]) -> Vec<u8> {
-    let (name, _) = question(query).unwrap();
-    respond(query, 0, |writer| {
-        writer.record(Section::Answer, name.wire(), Kind::A, 9_999, &[6, 6, 6, 6]).unwrap();
-    })
-}
-
-fn endless(query: &[u8]) -> Vec<u8> {
-    let (name, _) = question(query).unwrap();
-    let next =
-        Name::parse(&format!("x{}.test", name.wire().iter().map(|byte| u32::from(*byte)).sum::<u32>()))
-            .unwrap();
-    let longer = Name::parse(&format!("a.{name}")).unwrap_or(next);
-    respond(query, 0, |writer| {
-        writer.record(Section::Answer, name.wire(), Kind::CNAME, 60, longer.wire()).unwrap();
-    })
-}
-
-fn respond(query: &[u8], flags: u16, fill: impl FnOnce(&mut Writer<'_>)) -> Vec<u8> {
-    let message = Message::parse(query).unwrap();
-    let asked = message.question.unwrap();
-    let mut out = vec![0; 4_096];
-    let flags = Flags(Flags::QR | Flags::RD | Flags::RA | flags);
-    let mut writer = Writer::new(&mut out, message.header.id, flags).unwrap();
-    writer.question(asked.name, asked.kind, CLASS_IN).unwrap();
-    fill(&mut writer);
-    let len = writer.finish();
-    out.truncate(len);
-    out
-}
+use servers::Foreign;
+use support::program;
 
 fn resolve(args: &[&str]) -> Output {
     program().arg("resolve").args(args).stdin(Stdio::null()).output().unwrap()
@@ -368,58 +149,12 @@ fn a_rate_is_kept() {
 }
 
 /// unbound with the records of a zone of every common type.
-struct Unbound(Child);
-
-impl Drop for Unbound {
-    fn drop(&mut self) {
-        drop(self.0.kill());
-        drop(self.0.wait());
-    }
-}
-
-/// Somebody else may take its port before it does: then it is started on another.
-fn unbound(folder: &Path) -> Option<(Unbound, String)> {
-    for _ in 0..5 {
-        if let Ok(running) = start_unbound(folder)? {
-            return Some(running);
-        }
-    }
-    panic!("unbound does not start");
-}
-
-/// An error if it ended at once; nothing, if it is not installed.
-fn start_unbound(folder: &Path) -> Option<Result<(Unbound, String), ()>> {
-    let (udp, tcp) = pair();
-    let port = udp.local_addr().unwrap().port();
-    drop((udp, tcp));
-    let data: String = RECORDS.iter().map(|(record, _)| format!("  local-data: '{record}'\n")).collect();
-    let config = format!(
-        "server:\n  interface: 127.0.0.1@{port}\n  username: \"\"\n  chroot: \"\"\n  directory: \"{}\"\n  pidfile: \"\"\n  \
-         use-syslog: no\n  do-daemonize: no\n  access-control: 127.0.0.0/8 allow\n  module-config: \"iterator\"\n  \
-         do-not-query-localhost: yes\n  local-zone: \"test.\" static\n{data}remote-control:\n  control-enable: no\n",
-        folder.display()
-    );
-    fs::write(folder.join("conf"), config).unwrap();
-    let mut command = Command::new("unbound");
-    let started =
-        command.arg("-c").arg(folder.join("conf")).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-    let Ok(child) = started else {
-        assert!(std::env::var_os("DHT_HUNTER_REQUIRE_PEERS").is_none(), "unbound is not installed");
-        skipped("the records of unbound", "it is not installed");
-        return None;
-    };
-    let mut running = Unbound(child);
-    for _ in 0..200 {
-        let listens = TcpStream::connect(("127.0.0.1", port)).is_ok();
-        if running.0.try_wait().is_ok_and(|ended| ended.is_some()) {
-            return Some(Err(()));
-        }
-        if listens {
-            return Some(Ok((running, format!("@127.0.0.1:{port}"))));
-        }
-        std::thread::sleep(Duration::from_millis(25));
-    }
-    panic!("unbound does not listen");
+fn unbound() -> Option<Foreign> {
+    Foreign::start("unbound", &|folder, port| {
+        let data: String = RECORDS.iter().map(|(record, _)| format!("  local-data: '{record}'\n")).collect();
+        let more = format!("  do-not-query-localhost: yes\n  local-zone: \"test.\" static\n{data}");
+        servers::unbound_files(folder, port, &more, "")
+    })
 }
 
 /// A record as unbound reads it, and its data as it is to be shown.
@@ -439,8 +174,8 @@ const RECORDS: &[(&str, &str)] = &[
 
 #[test]
 fn every_common_type_comes_through_from_unbound() {
-    let folder = tempfile::tempdir().unwrap();
-    let Some((_unbound, at)) = unbound(folder.path()) else { return };
+    let Some(unbound) = unbound() else { return };
+    let at = unbound.at();
     for (record, shown) in RECORDS {
         let kind = record.split(' ').nth(3).unwrap();
         let output = resolve(&["a.test.", "--type", kind, &at]);

@@ -263,6 +263,10 @@ impl Gathered {
         if kept.owner == self.at && is_wanted {
             self.last.push(kept);
         } else if kept.kind == Kind::DNAME && self.at.is_within(kept.owner.wire()) && self.last.is_empty() {
+            // Each is of use for the alias behind it; more of them are there to be many.
+            if self.chain.records.len() > 2 * CHAIN_MAX {
+                return Ok(false);
+            }
             self.chain.records.push(kept);
         } else if kept.kind == Kind::CNAME && kept.owner == self.at && self.last.is_empty() {
             let target = Name::from_wire(&kept.data).ok_or(Fault::Data)?;

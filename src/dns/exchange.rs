@@ -35,6 +35,8 @@ pub enum Verdict<'a> {
     NoEdns,
     /// The forwarder wants its new cookie, which it has sent: to be asked again.
     BadCookie,
+    /// Cut even over a stream, where everything has room: of no use.
+    Cut,
     /// Not an answer to this question: the wait goes on.
     Foreign,
 }
@@ -84,8 +86,9 @@ impl Asked {
         }
         let Some(question) = message.question else {
             // Some that know no EDNS do not even repeat the question.
-            let refuses = matches!(flags.rcode(), Rcode::FORMERR | Rcode::NOTIMP) && self.edns;
-            return if refuses { Verdict::NoEdns } else { Verdict::Foreign };
+            let refuses = matches!(flags.rcode(), Rcode::FORMERR | Rcode::NOTIMP);
+            let may_be = self.edns && (forwarder.server_cookie.is_empty() || over_stream);
+            return if refuses && may_be { Verdict::NoEdns } else { Verdict::Foreign };
         };
         if question.kind != asked.1 || question.class != CLASS_IN {
             return Verdict::Foreign;
@@ -99,9 +102,9 @@ impl Asked {
                 return Verdict::CaseLost;
             }
         }
-        if flags.has(Flags::TC) && !over_stream {
+        if flags.has(Flags::TC) {
             // What is left of it is not looked at: it comes again, over TCP.
-            return Verdict::Truncated;
+            return if over_stream { Verdict::Cut } else { Verdict::Truncated };
         }
         self.judge_edns(forwarder, message, over_stream)
     }
@@ -116,11 +119,12 @@ impl Asked {
         // Records that cannot be read are found when the answer is taken apart.
         let edns = message.edns().unwrap_or(None);
         let Some(edns) = edns else {
-            if matches!(rcode, Rcode::FORMERR | Rcode::NOTIMP) && self.edns {
-                return Verdict::NoEdns;
+            // Who has sent a cookie knows EDNS: this is somebody who would have us go without.
+            if !forwarder.server_cookie.is_empty() && self.edns && !over_stream {
+                return Verdict::Foreign;
             }
-            let expected = !forwarder.server_cookie.is_empty() && self.edns && !over_stream;
-            return if expected { Verdict::Foreign } else { Verdict::Fits(message, rcode) };
+            let refuses = matches!(rcode, Rcode::FORMERR | Rcode::NOTIMP) && self.edns;
+            return if refuses { Verdict::NoEdns } else { Verdict::Fits(message, rcode) };
         };
         let whole = Rcode(u16::from(edns.rcode_high) << 4 | rcode.0);
         match edns.cookies() {
@@ -133,7 +137,7 @@ impl Asked {
         }
         match whole {
             Rcode::BADCOOKIE => Verdict::BadCookie,
-            Rcode::BADVERS => Verdict::NoEdns,
+            Rcode::BADVERS if self.edns => Verdict::NoEdns,
             _ => Verdict::Fits(message, whole),
         }
     }

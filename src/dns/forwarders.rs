@@ -105,6 +105,8 @@ impl Forwarder {
         self.stats.answered += 1;
         self.silent = 0;
         if let Some(sample) = rtt {
+            // A network that became slower is followed, one slow name is not.
+            let sample = sample.min(self.timeout(0) * 2);
             self.rtt = Some(match self.rtt {
                 None => (sample, sample / 2),
                 Some((smoothed, deviation)) => {

@@ -156,7 +156,9 @@ impl Dns {
         let failed = both.iter().find_map(|resolved| resolved.result.as_ref().err().copied());
         lookup.failure = failed.or(lookup.failure);
         lookup.exists |= both.iter().any(|resolved| exists(resolved));
+        // Who was not reached for one suffix must not decide that it is another's host.
         if found.is_empty()
+            && !failed.is_some_and(is_no_answer)
             && let Some(next) = lookup.names.pop_front()
         {
             (lookup.v4, lookup.v6) = (None, None);
@@ -215,6 +217,12 @@ fn addresses(resolved: &Resolved, to: &mut Vec<(IpAddr, u32)>) {
     };
     let found = given.answer.records().filter(|record| record.kind == resolved.kind);
     to.extend(found.filter_map(|record| Some((read(record.kind, record.data())?, given.ttl()))));
+}
+
+/// Nobody has said anything of the name.
+fn is_no_answer(failure: Failure) -> bool {
+    use Failure::{NoForwarder, Overloaded, Stopped, Timeout, Unreachable};
+    matches!(failure, NoForwarder | Overloaded | Stopped | Timeout | Unreachable)
 }
 
 fn exists(resolved: &Resolved) -> bool {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::User;
 use super::answer::Chain;
 use super::cache::{self, Key, Variant};
+use super::config::FORWARDERS_MAX;
 use super::exchange::{Asked, Question};
 use super::forwarders::Set;
 use crate::base::{Instant, SocketId, Token};
@@ -24,8 +25,14 @@ pub(super) struct Query {
     pub(super) waiters: Waiters,
     pub(super) tries: Vec<Try>,
     next_try: u32,
+    /// How often each forwarder was asked.
+    tries_of: [u8; FORWARDERS_MAX],
     /// Who was asked in this round.
     pub(super) asked: Set,
+    /// Who gave nonsense for an answer: not asked again, whatever the others say.
+    pub(super) distrusted: Set,
+    /// Who left it unanswered for too long.
+    pub(super) silent: Set,
     pub(super) round: u8,
     pub(super) started: Instant,
     pub(super) deadline: Instant,
@@ -53,6 +60,8 @@ pub(super) struct Try {
     /// As it was sent; nothing before.
     pub(super) asked: Option<Asked>,
     pub(super) sent_at: Instant,
+    /// It was put anew, in another way, so often.
+    pub(super) changes: u8,
     /// When it is not waited for any more. An answer still counts if it comes before the query's end.
     pub(super) timeout_at: Instant,
     pub(super) case_lost: bool,
@@ -105,6 +114,9 @@ impl Query {
             tries: Vec::new(),
             next_try: 0,
             asked: 0,
+            distrusted: 0,
+            silent: 0,
+            tries_of: [0; FORWARDERS_MAX],
             round: 0,
             started: now,
             deadline: now + within,
@@ -143,10 +155,9 @@ impl Query {
         now: Instant,
         timeout: Duration,
     ) -> Option<u32> {
+        let tries = self.tries_of.get_mut(usize::from(forwarder)).filter(|tries| **tries < TRIES_MAX)?;
+        *tries += 1;
         let number = self.next_try;
-        if number >= TRIES_MAX {
-            return None;
-        }
         self.next_try += 1;
         let timeout_at = now + timeout;
         self.tries.push(Try {
@@ -155,10 +166,16 @@ impl Query {
             via,
             asked: None,
             sent_at: now,
+            changes: 0,
             timeout_at,
             case_lost: false,
         });
         Some(number)
+    }
+
+    /// Whoever is asked from now on is another one.
+    pub(super) fn forget_tries(&mut self) {
+        (self.tries_of, self.silent) = ([0; FORWARDERS_MAX], 0);
     }
 
     pub(super) fn find(&mut self, number: u32) -> Option<&mut Try> {
@@ -170,6 +187,12 @@ impl Query {
         self.tries.iter().any(|one| one.timeout_at < Instant::FAR)
     }
 
+    /// Until when an answer may still be hoped for, if any question is out.
+    pub(super) fn hopes_until(&self) -> Option<Instant> {
+        let sent = self.tries.iter().filter(|one| one.asked.is_some()).map(|one| one.sent_at);
+        sent.max().filter(|_| self.probe.is_none()).map(|sent_at| sent_at + PATIENCE)
+    }
+
     /// When something is to be done about it.
     pub(super) fn next_deadline(&self) -> Instant {
         let tries = self.tries.iter().map(|one| one.timeout_at);
@@ -177,6 +200,8 @@ impl Query {
     }
 }
 
-/// All forwarders, all rounds and changes of transport together: a forwarder that always says "over
-/// TCP" or "another cookie" must not be asked for ever.
-const TRIES_MAX: u32 = 24;
+/// As long as glibc waits for each question: some names take a resolver seconds.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// All rounds, aliases and changes of transport together: a forwarder that always says "over TCP" or
+/// "another cookie" must not be asked for ever. Each has its own, so that it takes nothing from others.
+const TRIES_MAX: u8 = 24;

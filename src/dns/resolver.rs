@@ -186,7 +186,8 @@ impl Resolver {
         if query.probe.is_some() {
             return self.end(cx.now, token, Err(Failure::Stopped));
         }
-        (query.asked, query.round) = (0, 0);
+        (query.asked, query.distrusted, query.round) = (0, 0, 0);
+        query.forget_tries();
         self.drop_tries(cx.now, token);
         self.ask_next(cx, token);
     }
@@ -260,7 +261,12 @@ impl Resolver {
             let Some(query) = self.queries.get_mut(token) else { return };
             let Some(user) = user else { return };
             if query.waiters.len() < WAITERS_MAX {
-                return query.waiters.push(user);
+                query.waiters.push(user);
+                if query.stale_at == Instant::FAR && self.cache.usable(key.bytes(), cx.now).is_some() {
+                    query.stale_at = cx.now + STALE_AFTER;
+                    self.schedule(token);
+                }
+                return;
             }
             return self.give(user, (name, kind), Err(Failure::Overloaded));
         }
@@ -293,8 +299,13 @@ impl Resolver {
         if query.probe.is_some() {
             chosen = 0;
         } else if chosen == 0 && query.round + 1 < ROUNDS && query.asked != 0 {
-            (query.round, query.asked) = (query.round + 1, 0);
-            chosen = self.forwarders.choose(0, cx.rng);
+            (query.round, query.asked) = (query.round + 1, query.distrusted);
+            chosen = self.forwarders.choose(query.asked, cx.rng);
+            if chosen == 0 {
+                // Nobody else is left.
+                query.asked = 0;
+                chosen = self.forwarders.choose(0, cx.rng);
+            }
         }
         query.asked |= chosen;
         let mut begun = false;
@@ -306,6 +317,13 @@ impl Resolver {
             return self.schedule(token);
         }
         let fault = query.fault;
+        // All were asked often enough, but a slow answer is better than none.
+        if let Some(until) = query.hopes_until().filter(|until| *until > cx.now)
+            && let Some(query) = self.queries.get_mut(token)
+        {
+            query.deadline = query.deadline.min(until);
+            return self.schedule(token);
+        }
         self.end(cx.now, token, Err(fault));
     }
 
@@ -337,19 +355,42 @@ impl Resolver {
             return self.schedule(token);
         }
         query.fault = Failure::Timeout;
+        let mut dead = Vec::new();
         for (forwarder, number) in silent {
             // It may still answer before the end of the query.
-            if let Some(one) = query.find(number) {
-                one.timeout_at = Instant::FAR;
+            let Some(one) = self.queries.get_mut(token).and_then(|query| query.find(number)) else {
+                continue;
+            };
+            one.timeout_at = Instant::FAR;
+            if let Via::Stream(conn) = one.via
+                && self.streams.is_dead(conn, one.sent_at)
+            {
+                dead.push(conn);
             }
             self.stats.timeouts += 1;
-            let Some(known) = self.forwarders.get_mut(forwarder) else { continue };
-            if known.on_silence(cx.now) {
-                let (name, addr) = (known.config.name.clone(), known.config.addr);
-                self.events.push_back(Event::Forwarder { name, addr, up: false });
+            let Some(query) = self.queries.get_mut(token) else { continue };
+            // A name that nobody can find out must not make a forwarder look dead.
+            if query.silent & 1 << forwarder == 0 {
+                query.silent |= 1 << forwarder;
+                self.on_silence(cx.now, forwarder);
             }
         }
+        let mut waited = Vec::new();
+        for conn in dead {
+            self.wishes.push_back(Wish::Close(conn));
+            waited.append(&mut self.streams.remove(conn));
+        }
         self.ask_next(cx, token);
+        self.ask_again(cx, waited, Failure::Timeout);
+    }
+
+    /// A forwarder did not answer.
+    pub(super) fn on_silence(&mut self, now: Instant, forwarder: u8) {
+        let Some(known) = self.forwarders.get_mut(forwarder) else { return };
+        if known.on_silence(now) {
+            let (name, addr) = (known.config.name.clone(), known.config.addr);
+            self.events.push_back(Event::Forwarder { name, addr, up: false });
+        }
     }
 
     /// A forwarder has answered a try: what it says.
@@ -364,8 +405,7 @@ impl Resolver {
         let Some(query) = self.queries.get_mut(token) else { return };
         let Some(one) = query.find(number) else { return };
         let forwarder = one.forwarder;
-        // What took longer than it should says nothing of how long to wait.
-        let rtt = (one.timeout_at < Instant::FAR).then(|| cx.now.since(one.sent_at));
+        let rtt = Some(cx.now.since(one.sent_at));
         let mut source = Source::Memory;
         if let Some(known) = self.forwarders.get_mut(forwarder) {
             source = Source::Forwarder(known.config.name.clone());
@@ -420,6 +460,11 @@ impl Resolver {
                     // Another may know better where it leads from the beginning.
                     query.go_to(Chain::default(), None);
                 }
+                if let Some(query) = self.queries.get_mut(token)
+                    && let Some(one) = number.and_then(|number| query.find(number))
+                {
+                    query.distrusted |= 1 << one.forwarder;
+                }
                 match number {
                     Some(number) => self.try_failed(cx, token, number, fault),
                     None => self.end(cx.now, token, Err(fault)),
@@ -447,7 +492,7 @@ impl Resolver {
         let Some(query) = self.queries.get_mut(token) else { return };
         let key = Key::new(&target, query.kind, query.variant);
         query.go_to(chain, Some(target));
-        (query.asked, query.round) = (0, 0);
+        (query.asked, query.round) = (query.distrusted, 0);
         self.drop_tries(cx.now, token);
         let known = match self.cache.find(&key, cx.now) {
             Some((entry, Freshness::Fresh(_) | Freshness::Renew(_))) => {

@@ -22,6 +22,10 @@ pub struct Conn {
     ready: bool,
     waiting: BTreeMap<u16, Waiting>,
     unsent: VecDeque<Bytes>,
+    /// Answers that may still come: one for each question.
+    owed: u64,
+    /// When the last answer to somebody who waits came.
+    heard_at: Option<Instant>,
     /// When it is given up: it does not open, or nothing was asked for long.
     deadline: Instant,
 }
@@ -59,6 +63,8 @@ impl Streams {
             ready: false,
             waiting: BTreeMap::new(),
             unsent: VecDeque::new(),
+            owed: 0,
+            heard_at: None,
             deadline,
         })
     }
@@ -78,7 +84,34 @@ impl Streams {
         frame.extend_from_slice(message);
         conn.unsent.push_back(frame.into());
         conn.waiting.insert(id, waiting);
+        conn.owed += 1;
         conn.deadline = Instant::FAR;
+    }
+
+    /// A whole message came. Nobody answers more often than he is asked.
+    pub fn on_frame(&mut self, conn: Token) -> Result<(), Broken> {
+        let Some(conn) = self.conns.get_mut(conn) else { return Ok(()) };
+        conn.owed = conn.owed.checked_sub(1).ok_or(Broken)?;
+        Ok(())
+    }
+
+    /// The message was an answer to somebody who waits.
+    pub fn on_heard(&mut self, conn: Token, now: Instant) {
+        if let Some(conn) = self.conns.get_mut(conn) {
+            conn.heard_at = Some(now);
+        }
+    }
+
+    /// A question of `asked_at` had no answer in time, and nor had any other since: the other end is
+    /// gone, or does not open.
+    pub fn is_dead(&self, conn: Token, asked_at: Instant) -> bool {
+        self.conns.get(conn).is_some_and(|conn| conn.heard_at.is_none_or(|at| at <= asked_at))
+    }
+
+    /// Whose connection it is, if it was asked and never answered.
+    pub fn never_answered(&self, conn: Token) -> Option<u8> {
+        let conn = self.conns.get(conn)?;
+        (conn.heard_at.is_none() && conn.owed > 0).then_some(conn.forwarder)
     }
 
     /// It is open, and secured if it is to be: questions may leave.

@@ -1,5 +1,7 @@
 //! The resolver against forwarders that are played by hand.
 
+mod hostile;
+
 use super::*;
 use crate::base::{Buckets, Cx, Flows, Instant, Path, Rng, SendQueue, TokenBucket, UnixTime};
 use crate::wire::dns::{

@@ -7,7 +7,7 @@ use super::exchange::{Asked, Verdict};
 use super::query::{Try, Via};
 use super::resolver::Resolver;
 use super::sockets::Pick;
-use super::streams::{self, Broken};
+use super::streams::{self, Broken, Waiting};
 use super::{Failure, Wish};
 use crate::base::{Cx, Instant, Path, SendQueue, SocketId, Token};
 use crate::wire::dns::UDP_MIN;
@@ -32,7 +32,7 @@ impl Resolver {
         };
         let index = one.forwarder;
         match asked.judge(query.question(), forwarder, data, false) {
-            Verdict::Foreign => self.stats.foreign += 1,
+            Verdict::Foreign | Verdict::Cut => self.stats.foreign += 1,
             Verdict::Fits(message, rcode) => self.on_answer(cx, token, number, &message, rcode),
             Verdict::Truncated => self.replace_try(cx, token, number, index, true),
             Verdict::BadCookie => self.replace_try(cx, token, number, index, false),
@@ -107,6 +107,7 @@ impl Resolver {
         let mut used = 0;
         while let Some((message, len)) = streams::frame(&data[used..])? {
             used += len;
+            self.streams.on_frame(conn)?;
             self.on_frame(cx, conn, message);
         }
         Ok(used)
@@ -119,11 +120,23 @@ impl Resolver {
 
     /// A connection is gone, or was never opened. Who waited on it asks anew.
     pub fn conn_lost(&mut self, cx: &mut Cx<'_>, conn: Token) {
-        for (token, number) in self.streams.remove(conn) {
+        // Who is asked over TLS alone is as good as silent if that does not come about.
+        if let Some(index) = self.streams.never_answered(conn)
+            && self.forwarders.get(index).is_some_and(|forwarder| forwarder.config.tls.is_some())
+        {
+            self.on_silence(cx.now, index);
+        }
+        let waited = self.streams.remove(conn);
+        self.ask_again(cx, waited, Failure::Unreachable);
+    }
+
+    /// Those who waited on a connection that is gone ask anew.
+    pub(super) fn ask_again(&mut self, cx: &mut Cx<'_>, waited: Vec<Waiting>, fault: Failure) {
+        for (token, number) in waited {
             if let Some(one) = self.queries.get_mut(token).and_then(|query| query.find(number)) {
                 one.via = Via::Queued;
             }
-            self.try_failed(cx, token, number, Failure::Unreachable);
+            self.try_failed(cx, token, number, fault);
         }
     }
 
@@ -197,8 +210,15 @@ impl Resolver {
 
     /// The same forwarder is asked again in another way.
     fn replace_try(&mut self, cx: &mut Cx<'_>, token: Token, number: u32, index: u8, over_stream: bool) {
+        let found = self.queries.get_mut(token).and_then(|query| query.find(number));
+        let changes = found.map_or(0, |one| one.changes) + 1;
+        if changes > CHANGES_MAX {
+            return self.try_failed(cx, token, number, Failure::Malformed);
+        }
         self.drop_try(cx.now, token, number);
         if self.begin_try(cx, token, index, over_stream) {
+            let newest = self.queries.get_mut(token).and_then(|query| query.tries.last_mut());
+            newest.into_iter().for_each(|one| one.changes = changes);
             self.schedule(token);
         } else if self.queries.get(token).is_some_and(|query| !query.is_waiting()) {
             self.ask_next(cx, token);
@@ -209,6 +229,7 @@ impl Resolver {
         let id = data.first_chunk::<2>().map(|id| u16::from_be_bytes(*id));
         let waiting = id.and_then(|id| self.streams.waiting(conn, id));
         let Some((token, number)) = waiting else { return self.stats.foreign += 1 };
+        self.streams.on_heard(conn, cx.now);
         let Some(query) = self.queries.get_mut(token) else { return };
         let Some(one) = query.find(number) else { return };
         let Some(forwarder) = self.forwarders.get_mut(one.forwarder) else { return };
@@ -221,11 +242,14 @@ impl Resolver {
                 self.replace_try(cx, token, number, index, true);
             }
             Verdict::BadCookie => self.replace_try(cx, token, number, index, true),
+            Verdict::Cut => self.try_failed(cx, token, number, Failure::Malformed),
             Verdict::Foreign | Verdict::Truncated | Verdict::CaseLost => self.stats.foreign += 1,
         }
     }
 }
 
+/// Without EDNS, with a cookie, over TCP: each once.
+const CHANGES_MAX: u8 = 3;
 /// Ids tried before a socket counts as full: it has some thousand questions under way at most.
 const ID_TRIES: usize = 32;
 /// A connection needs a round trip or two more, and a cold server its time.

@@ -415,7 +415,9 @@ mod tests {
     quickcheck::quickcheck! {
         fn any_data_survives_its_text(kind: u16, data: Vec<u8>) -> bool {
             let kind = Kind([1, 2, 6, 13, 15, 16, 33, 35, 43, 52, 64, 65, 37, 61, 62, 257, kind][usize::from(kind) % 17]);
-            canonical(kind, &data).is_none_or(|data| reads_back(kind, &print(kind, &data), &data))
+            // Types that no record of a zone can have are refused before their data is looked at.
+            let is_record = !kind.is_meta() && kind.0 != 0;
+            !is_record || canonical(kind, &data).is_none_or(|data| reads_back(kind, &print(kind, &data), &data))
         }
     }
 }
