@@ -45,6 +45,7 @@ pub mod torrent_json;
 pub mod traffic;
 pub mod units;
 pub mod watch;
+pub mod zones;
 
 use std::ffi::OsString;
 use std::io::Write;

@@ -128,7 +128,7 @@ fn as_text(said: &Answer, fresh: &[SocketAddr]) -> Vec<String> {
             vec![format!("about {seeds:.0} seeds and {peers:.0} other peers")]
         }
         // Names are looked up by a command of its own.
-        Answer::Done { .. } | Answer::Looked(_) | Answer::Records(_) => Vec::new(),
+        Answer::Done { .. } | Answer::Looked(_) | Answer::Records(_) | Answer::Local(_) => Vec::new(),
         Answer::Torrent(torrent) => {
             vec![format!("{}  {}", torrent.infohash, crate::model::torrent::display_name(&torrent.name))]
         }
@@ -145,7 +145,7 @@ fn as_json(said: &Answer, fresh: &[SocketAddr]) -> Vec<String> {
         Answer::Peers(_) => fresh.iter().map(|peer| json!({"peer": peer.to_string()})).collect(),
         Answer::Announced(addr) => vec![json!({"announced": addr.to_string()})],
         Answer::Scraped { seeds, peers } => vec![json!({"seeds": seeds.round(), "peers": peers.round()})],
-        Answer::Done { .. } | Answer::Looked(_) | Answer::Records(_) => Vec::new(),
+        Answer::Done { .. } | Answer::Looked(_) | Answer::Records(_) | Answer::Local(_) => Vec::new(),
         Answer::Torrent(torrent) => vec![super::torrent_json::torrent(torrent)],
     };
     lines.iter().map(Value::to_string).collect()

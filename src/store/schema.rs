@@ -214,6 +214,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0001_archive.sql"),
     include_str!("migrations/0002_smaller_rows.sql"),
     include_str!("migrations/0003_answers.sql"),
+    include_str!("migrations/0004_local_names.sql"),
 ];
 
 /// An archive that no writer has brought up to date yet, as a reader sees it. Lies in memory.
