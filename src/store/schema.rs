@@ -347,6 +347,22 @@ mod tests {
         reads_both(Archive::open_read_only(&db).unwrap(), &one, &many);
     }
 
+    /// What local zones and policy are kept in came with version 4.
+    #[test]
+    fn an_archive_of_version_3_keeps_its_answers_and_takes_zones() {
+        let (_dir, db) = place();
+        let mut conn = Connection::open(&db).unwrap();
+        prepare(&mut conn, &db, &MIGRATIONS[..3]).map_err(Fault::log).unwrap();
+        conn.execute("INSERT INTO answers VALUES (x'01', x'02', 3, 4)", []).unwrap();
+        drop(conn);
+        let (conn, _lock) = open_writer(&db).unwrap();
+        let count = |table: &str| {
+            conn.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get::<_, u32>(0)).unwrap()
+        };
+        assert_eq!((count("answers"), count("zone_sets"), count("policy_lists")), (1, 0, 0));
+        assert!(beside(&db, ".before-v4").exists());
+    }
+
     fn reads_both(archive: Archive, one: &Torrent, many: &Torrent) {
         for (id, torrent) in [(1, one), (7, many)] {
             let stored = archive.torrent(torrent.infohash).unwrap().unwrap();
