@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use dht_hunter::cli::launch;
 use dht_hunter::dns::keeper::{Ask, PolicyChange, RecordsPage, Refusal, Said, ZoneFiles};
+use dht_hunter::dns::policy::List;
 use dht_hunter::dns::zones::{FileZone, ZoneChange, ZoneEvent};
 use dht_hunter::engine::Engine;
 use dht_hunter::engine::config::{Config, Rates};
@@ -405,6 +406,29 @@ fn run_reads_files_and_says_what_is_wrong_with_them() {
     fs::write(&list, "one.test\ntwo.test\n").unwrap();
     waits("2 rules, 1 new or changed, 0 gone");
     running.stop();
+}
+
+/// What the guide shows is read as the guide says.
+#[test]
+fn the_examples_of_the_guide_are_read() {
+    let guide = include_str!("../src/guide/zones.md");
+    let blocks = |kind: &str| -> Vec<&str> {
+        let starts = guide.split(&format!("```{kind}\n")).skip(1);
+        starts.map(|rest| rest.split("```").next().unwrap()).collect()
+    };
+    let [zone] = blocks("zone")[..] else { panic!("one zone") };
+    let zone = FileZone::parse("x", zone).unwrap().zone;
+    assert_eq!((zone.origin(), zone.records_count()), (&name("home.test"), 8));
+    let [rpz, lines] = blocks("list")[..] else { panic!("two lists") };
+    for (text, rules) in [(rpz, 8), (lines, 6)] {
+        let list = List::parse("x", text.as_bytes()).unwrap();
+        let report = list.report();
+        assert_eq!(
+            (list.rules(), report.skipped, report.unsupported, report.doubles),
+            (rules, 0, 0, 0),
+            "{text}"
+        );
+    }
 }
 
 /// Nobody listens there.
