@@ -413,7 +413,8 @@ fn run_reads_files_and_says_what_is_wrong_with_them() {
 fn the_examples_of_the_guide_are_read() {
     let guide = include_str!("../src/guide/zones.md");
     let blocks = |kind: &str| -> Vec<&str> {
-        let starts = guide.split(&format!("```{kind}\n")).skip(1);
+        let fence = format!("```{kind}\n");
+        let starts = guide.split(fence.as_str()).skip(1);
         starts.map(|rest| rest.split("```").next().unwrap()).collect()
     };
     let [zone] = blocks("zone")[..] else { panic!("one zone") };
