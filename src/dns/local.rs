@@ -25,7 +25,7 @@ struct Alias {
 enum Local {
     Whole(Result<Answer, Failure>),
     /// Aliases that lead to a name which is not ours.
-    Alias(Answer, Name),
+    Alias(Answer, Box<Name>),
 }
 
 impl Dns {
@@ -99,7 +99,7 @@ impl Dns {
             return Some(Local::Whole(Err(Failure::Malformed)));
         };
         Some(match outcome.follow {
-            Some(target) => Local::Alias(answer, target),
+            Some(target) => Local::Alias(answer, Box::new(target)),
             None => Local::Whole(Ok(answer)),
         })
     }

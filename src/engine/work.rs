@@ -7,12 +7,11 @@ use crate::metadata::{Assembled, Filter, Proved};
 
 /// A piece of work.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "few at a time, and moved twice")]
 pub enum Job {
     /// See what fetched bytes are. As many are under way at once as fit into the fetches' budget.
     Prove(Proving),
     /// Zones and lists. One is under way at a time, beside what is only let go of.
-    Names(keeper::Job),
+    Names(Box<keeper::Job>),
 }
 
 /// Bytes that may be a torrent's metadata.

@@ -153,10 +153,13 @@ impl ModelStore {
     }
 }
 
+type SetKey = (Box<[u8]>, Box<[u8]>, u16);
+
 /// Local zones and policy, as the tables have them.
 #[derive(Clone, Debug, Default)]
 struct Local {
-    sets: BTreeMap<(Box<[u8]>, Box<[u8]>, u16), SavedSet>,
+    /// By zone, owner and type.
+    sets: BTreeMap<SetKey, SavedSet>,
     serials: BTreeMap<Box<[u8]>, SavedSerial>,
     lists: Vec<SavedList>,
     overrides: BTreeMap<String, String>,

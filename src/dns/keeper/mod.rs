@@ -189,7 +189,7 @@ pub enum Refusal {
 #[derive(Debug)]
 pub enum Told {
     /// To be done on another thread.
-    Work(Job),
+    Work(Box<Job>),
     /// To be kept.
     Keep(LocalOp),
     /// An answer to who asked; if something is to be kept, for when that is durable.
@@ -437,7 +437,7 @@ impl Dns {
 impl Keeper {
     fn work(&mut self, busy: Busy, job: Job) {
         self.busy = Some(busy);
-        self.out.push_back(Told::Work(job));
+        self.out.push_back(Told::Work(Box::new(job)));
     }
 
     fn answer(&mut self, user: u64, said: Said, keep: Option<LocalOp>) {
@@ -458,11 +458,11 @@ impl Keeper {
 
     /// Dropping a million records takes longer than a packet may wait.
     fn discard_zone(&mut self, zone: Arc<Zone>) {
-        self.out.push_back(Told::Work(Job::DropZone(zone)));
+        self.out.push_back(Told::Work(Box::new(Job::DropZone(zone))));
     }
 
     fn discard_list(&mut self, list: Arc<List>) {
-        self.out.push_back(Told::Work(Job::DropList(list)));
+        self.out.push_back(Told::Work(Box::new(Job::DropList(list))));
     }
 
     /// Whether one more of these may wait.

@@ -65,7 +65,7 @@ impl World {
     fn drain(&mut self) {
         while let Some(told) = self.dns.poll_local() {
             match told {
-                Told::Work(job) => self.jobs.insert(0, job),
+                Told::Work(job) => self.jobs.insert(0, *job),
                 Told::Keep(op) => self.keep(op),
                 Told::Answer(user, said, op) => {
                     op.into_iter().for_each(|op| self.keep(*op));
@@ -340,7 +340,7 @@ fn overrides_and_what_is_let_through_hold_over_a_restart() {
     let mut last = again.again();
     last.lists(&[("l", Some("||one.test^\ntwo.test\n"))]);
     assert!(!last.blocks("one.test"));
-    last.at.0 = last.at.0 + std::time::Duration::from_secs(61);
+    last.at.0 += std::time::Duration::from_secs(61);
     assert!(last.blocks("one.test"));
     again.ask(Ask::Policy(PolicyChange::Forbid { name: name("one.test") })).unwrap();
     assert!(again.blocks("one.test") && again.kept.allowed.is_empty() && again.kept.overrides.is_empty());

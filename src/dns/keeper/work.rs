@@ -12,6 +12,7 @@ use crate::wire::dns::{Kind, Name};
 
 /// A piece of work. It only reads what is served.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "one at a time, in a box")]
 pub enum Job {
     /// Get a zone ready to be served after `old`.
     Renew {

@@ -102,7 +102,8 @@ impl Dns {
             ZoneEvent::ZoneCreated(_) | ZoneEvent::ZoneUpdated(_) | ZoneEvent::ZoneDeleted(_) => None,
         });
         // All of them are of one set.
-        let set = facts.last().filter(|set| *set != (origin, Kind::SOA));
+        let mut facts = facts;
+        let set = facts.next_back().filter(|set| *set != (origin, Kind::SOA));
         let sets = set.into_iter().chain([(origin, Kind::SOA)]);
         Some(sets.map(|(name, kind)| zone.saved_set(name, kind)).collect())
     }
@@ -163,12 +164,9 @@ impl Dns {
 
     /// Zones of files that are no longer named go, those that stood back for them come back.
     pub(super) fn end_files(&mut self, names: BTreeSet<Box<[u8]>>, unread: Vec<Arc<str>>) {
-        let is_over = |(origin, facts): &(&Box<[u8]>, &FileFacts)| {
-            !names.contains(*origin) && !unread.contains(&facts.file)
-        };
-        let Some(origin) = self.keeper.files.iter().find(is_over).map(|(origin, _)| origin.clone()) else {
-            return;
-        };
+        let mut files = self.keeper.files.iter();
+        let over = files.find(|(origin, facts)| !names.contains(*origin) && !unread.contains(&facts.file));
+        let Some(origin) = over.map(|(origin, _)| origin.clone()) else { return };
         self.keeper.files.remove(&origin);
         let own = self.keeper.aside.remove(&origin);
         self.keeper.queue.push_front(Wish::FilesEnd(names, unread));
