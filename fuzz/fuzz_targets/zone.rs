@@ -41,7 +41,7 @@ fn look(zone: Zone) {
     }
     let events = zones.apply(ZoneChange::Replace { zone: Box::new(again) }).expect("there is room");
     assert!(events.is_empty(), "{events:?}");
-    assert_eq!(zones.zone(&origin).map(Zone::serial), Some(serial));
+    assert_eq!(zones.zone(&origin).map(|zone| zone.serial()), Some(serial));
 }
 
 fn ask(zones: &Zones, name: &Name, kind: Kind, room: usize) {

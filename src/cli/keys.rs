@@ -276,8 +276,8 @@ pub const KEYS: &[Key] = &[
 
     everyday("dns-forwarder", Kind::Servers, "", Group::Dns, "DNS server to ask, ADDR[#NAME] or tls://ADDR[#NAME]; may be given several times [default: resolv.conf]"),
     detail("dns-strategy", Kind::Choice(&["strict", "parallel", "fastest"]), "fastest", Group::Dns, "How forwarders are chosen"),
-    later("dns-zone", Kind::Texts, "", Group::Dns, "Zone file to answer from"),
-    later("dns-policy", Kind::Texts, "", Group::Dns, "RPZ zone, hosts file or list of names to block, file or URL"),
+    detail("dns-zone", Kind::Texts, "", Group::Dns, "Zone file to answer from; may be given several times"),
+    detail("dns-policy", Kind::Texts, "", Group::Dns, "RPZ zone, hosts file or list of names to block, file or URL; may be given several times"),
     detail("dns-allow", Kind::Networks, "", Group::Dns, "Networks that may ask; may be given several times [default: private and loopback]"),
     detail("dns-rate", Kind::Rate, "1000/s", Group::Dns, "Answers a second for each client address, loopback exempt"),
     later("preconnect", Kind::Switch, "off", Group::Dns, "Keep connections to the targets warm"),

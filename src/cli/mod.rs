@@ -46,6 +46,7 @@ pub mod torrent_json;
 pub mod traffic;
 pub mod units;
 pub mod watch;
+pub mod zones;
 
 use std::ffi::OsString;
 use std::io::Write;

@@ -145,6 +145,7 @@ fn as_text(said: &Answer, fresh: &[SocketAddr]) -> Vec<String> {
         Answer::Done { .. }
         | Answer::Cache(_)
         | Answer::Downloaded(_)
+        | Answer::Local(_)
         | Answer::Looked(_)
         | Answer::Records(_) => Vec::new(),
         Answer::Torrent(torrent) => {
@@ -166,6 +167,7 @@ fn as_json(said: &Answer, fresh: &[SocketAddr]) -> Vec<String> {
         Answer::Done { .. }
         | Answer::Cache(_)
         | Answer::Downloaded(_)
+        | Answer::Local(_)
         | Answer::Looked(_)
         | Answer::Records(_) => Vec::new(),
         Answer::Torrent(torrent) => vec![super::torrent_json::torrent(torrent)],

@@ -16,6 +16,8 @@ use super::session::literal;
 use super::settings::RunSettings;
 use super::units::human_count;
 use super::watch::Watch;
+use super::zones::{FollowLists, Reading};
+use crate::dns::keeper::{ListFile, ZoneFiles};
 use crate::engine::io::Command;
 use crate::reactor::Handle;
 
@@ -28,8 +30,9 @@ pub fn run(flags: &RunFlags) -> Result<Outcome, Failure> {
     }
     check_bootstrap(&settings)?;
     let filter = filter_of(&settings)?;
+    let (reading, zones, lists) = Reading::start(settings.dns_local.clone())?;
     create_folder(&settings.db)?;
-    let reload = flags.clone();
+    let reload = (flags.clone(), reading.clone());
     let crawler = launch(
         engine_config(&settings, filter),
         &reactor_config(&settings),
@@ -41,6 +44,7 @@ pub fn run(flags: &RunFlags) -> Result<Outcome, Failure> {
         log::info!("questions about names are answered on {addr}");
     }
     let _names = begin(&settings, &crawler.handle)?;
+    let _lists = begin_local(reading, (zones, lists), &crawler.handle)?;
     let (mut engine, mut watch) = launch::run(crawler)?;
     watch.live.end();
     log::info!("stopped; {} new torrents are in the archive", human_count(engine.stats().stored));
@@ -84,12 +88,26 @@ pub fn create_folder(db: &Path) -> Result<(), Failure> {
     })
 }
 
+/// Hands over what was read of zones and lists, and goes on looking at the lists' files.
+fn begin_local(
+    reading: Reading,
+    (zones, lists): (ZoneFiles, Vec<ListFile>),
+    handle: &Handle,
+) -> Result<FollowLists, Failure> {
+    let sent = handle.send(Command::SetZones(Box::new(zones)));
+    sent.and_then(|()| handle.send(Command::SetLists(lists)))
+        .map_err(|_| Failure::failed("the engine did not start; try again"))?;
+    FollowLists::spawn(reading, handle.clone()).map_err(no_thread)
+}
+
+fn no_thread(fault: std::io::Error) -> Failure {
+    Failure::failed(format!("cannot start a thread: {fault}; free some memory and try again"))
+}
+
 /// Tells the engine whom to ask about names, and whom to contact first.
 fn begin(settings: &RunSettings, handle: &Handle) -> Result<Follow, Failure> {
     let follow =
-        Follow::spawn(settings.forwarders.clone(), settings.dns, handle.clone()).map_err(|fault| {
-            Failure::failed(format!("cannot start a thread: {fault}; free some memory and try again"))
-        })?;
+        Follow::spawn(settings.forwarders.clone(), settings.dns, handle.clone()).map_err(no_thread)?;
     let (literals, names): (Vec<_>, Vec<_>) =
         settings.bootstrap.iter().cloned().partition(|host| literal(host).is_some());
     let literals = literals.iter().filter_map(literal).collect();

@@ -8,6 +8,7 @@ use super::keys::{self, KEYS, Key};
 use super::layers::{Given, Layers, Origin};
 use super::names;
 use super::units;
+use super::zones;
 use crate::dns::{ForwarderConfig, Strategy, listener};
 use crate::engine::config::Rates;
 
@@ -49,6 +50,8 @@ pub struct RunSettings {
     pub dns: Option<SocketAddr>,
     /// Who may ask there, and how much.
     pub dns_clients: listener::Config,
+    /// Zones that are answered from, and lists of what is answered otherwise.
+    pub dns_local: zones::Named,
     /// What is never kept.
     pub filter: Option<PathBuf>,
     /// Contact peers on ports below 1024.
@@ -114,6 +117,7 @@ impl RunSettings {
             dns_strategy: values.one("dns-strategy", strategy)?,
             dns: values.address_or_off("dns")?,
             dns_clients: values.dns_clients()?,
+            dns_local: zones::Named { zones: values.texts("dns-zone"), lists: values.texts("dns-policy") },
             filter: values.text("filter").map(PathBuf::from),
             low_ports: values.one("peer-ports-below-1024", keys::parse_switch)?,
             keep_info: values.text("keep") == Some("info"),
@@ -216,6 +220,10 @@ impl Values {
 
     fn text(&self, name: &str) -> Option<&str> {
         self.entry(name).last()
+    }
+
+    fn texts(&self, name: &str) -> Vec<String> {
+        self.entry(name).values.clone()
     }
 
     fn origin(&self, name: &str) -> &Origin {

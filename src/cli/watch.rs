@@ -10,6 +10,7 @@ use super::reload;
 use super::settings::RunSettings;
 use super::traffic::{KEPT_NAME, Traffic};
 use super::units::{human_duration, human_size};
+use super::zones::Reading;
 use crate::base::UnixTime;
 use crate::engine::Engine;
 use crate::engine::config::Rates;
@@ -23,6 +24,7 @@ pub struct Watch {
     started: Instant,
     handle: Handle,
     reload: RunFlags,
+    reading: Reading,
     /// As configured; another thread changes them at a reload.
     rates: Arc<Mutex<Rates>>,
     pause_between: Option<(u16, u16)>,
@@ -42,7 +44,12 @@ enum Pause {
 
 impl Watch {
     /// `kept` is what the archive keeps of settings.
-    pub fn new(settings: &RunSettings, flags: RunFlags, handle: Handle, kept: &[(String, String)]) -> Self {
+    pub fn new(
+        settings: &RunSettings,
+        (flags, reading): (RunFlags, Reading),
+        handle: Handle,
+        kept: &[(String, String)],
+    ) -> Self {
         let month = kept.iter().find(|(name, _)| name == KEPT_NAME).map(|(_, value)| value.as_str());
         let quota = Some(settings.month_bytes_max).filter(|bytes| *bytes > 0);
         Self {
@@ -50,6 +57,7 @@ impl Watch {
             started: Instant::now(),
             handle,
             reload: flags,
+            reading,
             rates: Arc::new(Mutex::new(settings.rates)),
             pause_between: settings.pause_between,
             traffic: quota.map(|quota| Traffic::new(quota, month, unix_now())),
@@ -144,10 +152,11 @@ impl Observer<Engine> for Watch {
 
     fn on_reload(&mut self) {
         let (flags, handle, rates) = (self.reload.clone(), self.handle.clone(), Arc::clone(&self.rates));
+        let reading = self.reading.clone();
         let waits = self.pause == Some(Pause::Traffic);
         // Reading files must not hold up the loop.
         let work = move || {
-            if let Some(fresh) = reload::reload(&flags, &handle, !waits) {
+            if let Some(fresh) = reload::reload(&flags, &handle, &reading, !waits) {
                 *rates.lock().unwrap_or_else(PoisonError::into_inner) = fresh;
             }
         };

@@ -153,6 +153,41 @@ impl Answer {
         Self::write(asked, Rcode::NOERROR, &records, None).expect("a few small records have room")
     }
 
+    /// What a zone of ours says, as a message of one question; `None` if that is none.
+    pub fn of_zone(message: Box<[u8]>, kind: Kind) -> Option<Self> {
+        let answer = Self::restore(message)?;
+        let negative = !answer.records().any(|record| record.kind == kind || kind == Kind::ANY);
+        Some(Self { negative, ..answer })
+    }
+
+    /// There is no such name, and nobody need be asked for it.
+    pub fn no_such_name(asked: (&Name, Kind)) -> Self {
+        let nothing = Self::write(asked, Rcode::NXDOMAIN, &[], None).expect("a question has room");
+        Self { negative: true, ttl: 0, ..nothing }
+    }
+
+    /// Aliases, and then what is known of where they lead, `age` seconds after it was said. `None`
+    /// if both together have no room in a message.
+    pub fn join(asked: (&Name, Kind), aliases: &Self, rest: &Self, age: u32) -> Option<Self> {
+        let kept = |record: Record<'_>, age: u32| {
+            let mut data = Vec::with_capacity(record.data().len());
+            expand(&record, &mut data).ok()?;
+            let owner = record.owner.read().ok()?;
+            Some(Kept { owner, kind: record.kind, ttl: record.lifetime().saturating_sub(age), data })
+        };
+        let mut records: Vec<_> = aliases.records().filter_map(|record| kept(record, 0)).collect();
+        let (mut soa, message) = (None, Message::parse(rest.message()).ok()?);
+        for record in message.records().flatten() {
+            match record.section {
+                Section::Answer => records.extend(kept(record, age)),
+                Section::Authority if record.kind == Kind::SOA => soa = kept(record, age),
+                _ => {}
+            }
+        }
+        let joined = Self::write(asked, rest.rcode, &records, soa.as_ref())?;
+        Some(Self { negative: rest.negative, ..joined })
+    }
+
     /// The same as it lay in the archive; `None` if that is no message of ours.
     pub fn restore(message: Box<[u8]>) -> Option<Self> {
         let read = Message::parse(&message).ok()?;

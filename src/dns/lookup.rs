@@ -5,7 +5,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use super::cache::Variant;
+use super::keeper::Keeper;
 use super::listener::Listener;
+use super::local::Aliases;
 use super::order;
 use super::policy::Policy;
 use super::resolver::Resolver;
@@ -42,6 +44,8 @@ pub struct Dns {
     pub policy: Policy,
     /// Whom we answer, if anybody.
     pub listener: Option<Box<Listener>>,
+    pub(super) keeper: Keeper,
+    pub(super) aliases: Aliases,
     lookups: Slots<Lookup>,
     looked: VecDeque<(u64, Box<Looked>)>,
     /// This machine's addresses, by which those of others are sorted.
@@ -68,6 +72,8 @@ impl Dns {
             zones: Zones::new(),
             policy: Policy::default(),
             listener: None,
+            keeper: Keeper::default(),
+            aliases: Aliases::default(),
             lookups: Slots::default(),
             looked: VecDeque::new(),
             local: Vec::new(),
@@ -115,6 +121,7 @@ impl Dns {
                 Some(Event::Resolved(User::Client(token), resolved)) => {
                     self.on_client_resolved(token, resolved);
                 }
+                Some(Event::Resolved(User::Alias(token), resolved)) => self.on_target(token, &resolved),
                 Some(event) => return Some(event),
                 None => return self.listener.as_mut()?.poll_event(),
             }
@@ -133,7 +140,7 @@ impl Dns {
 
     fn ask(&mut self, cx: &mut Cx<'_>, token: Token, name: &Name) {
         for kind in [Kind::AAAA, Kind::A] {
-            self.resolver.resolve(cx, (name, kind, Variant::default()), User::Host(token));
+            self.resolve(cx, (name, kind, Variant::default()), User::Host(token));
         }
     }
 

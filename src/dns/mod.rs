@@ -10,7 +10,9 @@ pub mod config;
 pub mod exchange;
 pub mod forwarders;
 pub mod hosts;
+pub mod keeper;
 pub mod listener;
+mod local;
 mod lookup;
 pub mod order;
 pub mod policy;
@@ -52,6 +54,8 @@ pub enum User {
     Host(Token),
     /// A client of the listener, by its question.
     Client(Token),
+    /// An alias of a local zone, which leads out of it.
+    Alias(Token),
 }
 
 /// What happened.

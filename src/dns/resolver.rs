@@ -559,7 +559,7 @@ impl Resolver {
         }
     }
 
-    fn give(&mut self, user: User, question: (&Name, Kind), result: Result<Given, Failure>) {
+    pub(super) fn give(&mut self, user: User, question: (&Name, Kind), result: Result<Given, Failure>) {
         let resolved =
             Resolved { name: question.0.clone(), kind: question.1, result, elapsed: Duration::ZERO };
         self.events.push_back(Event::Resolved(user, Box::new(resolved)));

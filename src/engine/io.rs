@@ -12,7 +12,7 @@ use crate::dns::zones::ZoneEvent;
 use crate::wire::dns::{Kind, Name};
 
 pub use super::wiring::download::{DownloadFailure, DownloadWish, Downloaded, REDIRECTS_MAX};
-pub use super::work::{Job, Worked};
+pub use super::work::{Job, Proving, Worked};
 
 /// A stream, by the name the engine gave it. Stale names reach nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -165,6 +165,15 @@ pub enum Command {
     Download(CommandId, Box<DownloadWish>),
     /// Whom to ask about names, and which need nobody.
     SetNames(Box<dns::System>),
+    /// Local zones and policy: to be told, or to be changed and kept. [`Answer::Local`] comes when
+    /// what was changed is durable.
+    Local(CommandId, Box<dns::keeper::Ask>),
+    /// The zones of all files, in place of those before.
+    SetZones(Box<dns::keeper::ZoneFiles>),
+    /// The policy lists of the settings in their order, in place of those before.
+    SetLists(Vec<dns::keeper::ListFile>),
+    /// All that a reload brings was handed in; [`Event::Reloaded`] comes when it is in use.
+    Reloaded,
     /// One `ping`.
     Ping(CommandId, SocketAddr),
     /// An iterative `find_node`.
@@ -231,6 +240,8 @@ pub enum Answer {
     Cache(Box<dns::cache::Summary>),
     /// What came over HTTP.
     Downloaded(Box<Downloaded>),
+    /// What came of a question or a change of local zones and policy, or why it was not made.
+    Local(Box<Result<dns::keeper::Said, dns::keeper::Refusal>>),
     /// The command is done; nothing else follows.
     Done {
         /// It found or did something.
@@ -238,6 +249,17 @@ pub enum Answer {
         /// The nodes that answered.
         answered: u32,
     },
+}
+
+/// A setting that can change while the engine runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Setting {
+    /// What is never kept.
+    Filter,
+    /// Whom to ask about names.
+    Forwarders,
+    /// How much may be sent, received and opened.
+    Rates,
 }
 
 /// What happened that somebody may want to see live.
@@ -256,6 +278,15 @@ pub enum Event {
     },
     /// A local zone or a record of one was changed (`zone_…`, `record_…`).
     Zone(Box<ZoneEvent>),
+    /// Zones and lists were read anew, and so many of each are in use (`bind_reload`).
+    Reloaded {
+        /// Zones.
+        zones: usize,
+        /// Policy lists.
+        lists: usize,
+    },
+    /// A setting has another value now (`config_change`).
+    Setting(Setting),
     /// A policy list was read anew (`rpz_update`).
     Policy(Box<RpzUpdate>),
     /// A policy rule decided about somebody's question (`threat_detected`).

@@ -25,13 +25,13 @@ use crate::base::{
 };
 use crate::dht::{self, Dht};
 use crate::dns::listener::Listener;
-use crate::dns::{self, Resolver};
+use crate::dns::{Dns, Resolver};
 use crate::metadata::queue::{self, Queue};
 use crate::metadata::{Budget, Serve, verify};
 use crate::model::{Recovered, SavedId, StoreOp, TlsFailure};
 
 use config::{Config, Rates};
-use io::{AcceptorId, Input, LinkId, Output, Reason, Why};
+use io::{AcceptorId, Input, LinkId, Output, Reason, Why, Worked};
 use known::Known;
 use links::{Link, Links, Machine, Shelf};
 use pace::Pace;
@@ -102,15 +102,16 @@ impl Engine {
         dht.restore(&recovered.nodes, now, unix);
         let mut resolver = Resolver::new(config.dns.clone(), NAMES_SOCKETS, &mut rng);
         recovered.answers.iter().for_each(|saved| resolver.restore(saved, now, unix));
-        let mut names = dns::Dns::new(resolver);
+        let mut dns = Dns::new(resolver);
+        dns.restore_local(recovered.local, (now, unix));
         if !config.dns_listen.is_empty() {
-            names.listener = Some(Box::new(Listener::new(config.dns_clients.clone(), &mut rng)));
+            dns.listener = Some(Box::new(Listener::new(config.dns_clients.clone(), &mut rng)));
         }
         Self {
             buckets,
             pace: Pace::default(),
             dht,
-            names: Names::new(names),
+            names: Names::new(dns),
             downloads: Downloads::default(),
             queue,
             links: Links::default(),
@@ -169,8 +170,10 @@ impl Engine {
                 for lost in self.persist.on_result(result) {
                     self.known.remove(&lost);
                 }
+                self.on_local_stored();
             }
-            Input::Worked(worked) => self.on_worked(worked, now),
+            Input::Worked(Worked::Proved(link, proved)) => self.on_bytes_proved(link, proved, now),
+            Input::Worked(Worked::Names(worked)) => self.on_names_worked(worked),
             Input::Command(command) => self.on_command(command, now),
         }
         0
@@ -299,7 +302,7 @@ impl Engine {
     }
 
     /// What the resolver counted.
-    pub fn names_stats(&self) -> dns::Stats {
+    pub fn names_stats(&self) -> crate::dns::Stats {
         self.names.dns.resolver.stats()
     }
 
@@ -553,6 +556,7 @@ impl Engine {
             self.save_every = (self.save_every * 2).min(SAVE_EVERY);
             self.save_at = now + self.save_every;
             self.persist.try_disk();
+            self.save_lost_zones();
             let nodes = self.dht.saved(SAVED_NODES, now, self.unix, now - UNSETTLED);
             self.persist.nodes(nodes);
         }

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 use crate::base::InfoHash;
 use crate::model::archive::StoreFault;
-use crate::model::dns::SavedAnswer;
+use crate::model::dns::{LocalOp, SavedAnswer};
 use crate::model::{Pending, SavedNode, Sighting, StoreOp, StoreResult, Torrent};
 
 /// Operations that wait for the driver, and those that the archive has not acknowledged.
@@ -26,6 +26,8 @@ pub(super) struct Persist {
     pub(super) stored: u64,
     pub(super) failed: u64,
     pub(super) closed: bool,
+    /// What became of operations of [`Lane::Local`], in their order: true if they are durable.
+    local: VecDeque<bool>,
     /// The shutdown was handed in: the archive takes nothing after it.
     shutting: bool,
 }
@@ -33,6 +35,8 @@ pub(super) struct Persist {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Lane {
     Control,
+    /// Somebody may wait until it is durable.
+    Local,
     /// The saved nodes: the next ones wait until these are written.
     Nodes,
     /// A torrent that makes a row, and its size.
@@ -57,6 +61,7 @@ impl Persist {
             stored: 0,
             failed: 0,
             closed: false,
+            local: VecDeque::new(),
             shutting: false,
         }
     }
@@ -86,6 +91,18 @@ impl Persist {
     /// Bookkeeping that is never shed; the engine's own timers bound how often it comes.
     pub(super) fn control(&mut self, op: StoreOp) {
         self.hand_in(Lane::Control, op);
+    }
+
+    /// Local zones and policy, never shed; [`Persist::pop_local`] tells what became of it. False if
+    /// the archive takes nothing any more.
+    pub(super) fn local(&mut self, op: Box<LocalOp>) -> bool {
+        self.hand_in(Lane::Local, StoreOp::Local(op));
+        !self.shutting
+    }
+
+    /// What became of the first local operation of which it was not told yet: true if it is durable.
+    pub(super) fn pop_local(&mut self) -> Option<bool> {
+        self.local.pop_front()
     }
 
     /// The verified nodes, unless those handed over before are still being written.
@@ -158,14 +175,14 @@ impl Persist {
         let mut lost = Vec::new();
         match result {
             StoreResult::Committed(count) => {
-                let torrents = self.acknowledge(count);
+                let torrents = self.acknowledge(count, true);
                 self.stored += torrents.iter().filter(|(_, new)| *new).count() as u64;
                 if !torrents.is_empty() && !self.disk_full && std::mem::take(&mut self.disk_full_said) {
                     log::info!("there is room again on the disk: fetching goes on");
                 }
             }
             StoreResult::Failed(count, fault) => {
-                lost = self.acknowledge(count).into_iter().map(|(infohash, _)| infohash).collect();
+                lost = self.acknowledge(count, false).into_iter().map(|(infohash, _)| infohash).collect();
                 self.failed += lost.len() as u64;
                 if fault == StoreFault::DiskFull {
                     self.on_disk_full();
@@ -222,7 +239,7 @@ impl Persist {
     }
 
     /// The torrents among the oldest `count` operations; true if it is a new one.
-    fn acknowledge(&mut self, count: u32) -> Vec<(InfoHash, bool)> {
+    fn acknowledge(&mut self, count: u32, durable: bool) -> Vec<(InfoHash, bool)> {
         let mut torrents = Vec::new();
         for _ in 0..count {
             match self.unacknowledged.pop_front() {
@@ -234,6 +251,7 @@ impl Persist {
                     torrents.push((infohash, false));
                     self.bytes_open -= bytes;
                 }
+                Some(Lane::Local) => self.local.push_back(durable),
                 Some(Lane::Control | Lane::Nodes) | None => {}
             }
         }

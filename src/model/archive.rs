@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::dns::SavedAnswer;
+use super::dns::{LocalOp, SavedAnswer, SavedLocal};
 use super::torrent::Torrent;
 use crate::base::{InfoHash, NodeId, UnixTime};
 
@@ -26,6 +26,8 @@ pub enum StoreOp {
     OwnId(SavedId),
     /// What names were found to have.
     Answers(Vec<SavedAnswer>),
+    /// Local zones and policy.
+    Local(Box<LocalOp>),
     /// A value that must survive a restart.
     Setting(&'static str, String),
     /// Commit what is there now, and close.
@@ -146,6 +148,8 @@ pub struct Recovered {
     pub settings: Vec<(String, String)>,
     /// What names were found to have, the newest first.
     pub answers: Vec<SavedAnswer>,
+    /// Local zones and policy.
+    pub local: SavedLocal,
     /// Torrents stored.
     pub torrents: u64,
 }

@@ -4,9 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use crate::base::{InfoHash, Rng};
+use crate::base::{InfoHash, Rng, UnixTime};
 use crate::model::archive::StoreFault;
-use crate::model::dns::SavedAnswer;
+use crate::model::dns::{LocalOp, SavedAnswer, SavedList, SavedLocal, SavedSerial, SavedSet, SavedZone};
 use crate::model::{Pending, Recovered, SavedId, SavedNode, Sighting, StoreOp, StoreResult, Torrent};
 
 /// What one host has on its disk, and what is on its way there.
@@ -27,6 +27,7 @@ pub struct ModelStore {
     nodes: Vec<SavedNode>,
     ids: Vec<SavedId>,
     answers: BTreeMap<Box<[u8]>, SavedAnswer>,
+    local: Local,
     waiting: VecDeque<StoreOp>,
 }
 
@@ -43,6 +44,7 @@ impl Default for ModelStore {
             nodes: Vec::new(),
             ids: Vec::new(),
             answers: BTreeMap::new(),
+            local: Local::default(),
             waiting: VecDeque::new(),
         }
     }
@@ -106,6 +108,7 @@ impl ModelStore {
             ids: self.ids.clone(),
             settings: Vec::new(),
             answers: self.answers.values().cloned().collect(),
+            local: self.local.recovered(),
             torrents: self.torrents.len() as u64,
         }
     }
@@ -144,14 +147,84 @@ impl ModelStore {
             StoreOp::Answers(answers) => {
                 self.answers.extend(answers.into_iter().map(|answer| (answer.key.clone(), answer)));
             }
+            StoreOp::Local(op) => self.local.apply(*op),
             StoreOp::Setting(..) | StoreOp::Shutdown => {}
+        }
+    }
+}
+
+type SetKey = (Box<[u8]>, Box<[u8]>, u16);
+
+/// Local zones and policy, as the tables have them.
+#[derive(Clone, Debug, Default)]
+struct Local {
+    /// By zone, owner and type.
+    sets: BTreeMap<SetKey, SavedSet>,
+    serials: BTreeMap<Box<[u8]>, SavedSerial>,
+    lists: Vec<SavedList>,
+    overrides: BTreeMap<String, String>,
+    allowed: BTreeMap<Box<[u8]>, UnixTime>,
+}
+
+impl Local {
+    fn apply(&mut self, op: LocalOp) {
+        match op {
+            LocalOp::Zone(SavedZone { origin, sets, .. }) => {
+                self.remove_zone(&origin);
+                sets.into_iter().for_each(|set| self.save_set(&origin, set));
+            }
+            LocalOp::Sets(origin, sets) => sets.into_iter().for_each(|set| self.save_set(&origin, set)),
+            LocalOp::ZoneGone(origin) => self.remove_zone(&origin),
+            LocalOp::Serial(saved) => _ = self.serials.insert(saved.origin.clone(), saved),
+            LocalOp::List(list) => match self.lists.iter_mut().find(|known| known.name == list.name) {
+                Some(known) => *known = list,
+                None => self.lists.push(list),
+            },
+            LocalOp::ListGone(name) => self.lists.retain(|list| list.name != name),
+            LocalOp::Override(list, Some(action)) => _ = self.overrides.insert(list, action),
+            LocalOp::Override(list, None) => _ = self.overrides.remove(&list),
+            LocalOp::Allowed(name, Some(until)) => _ = self.allowed.insert(name, until),
+            LocalOp::Allowed(name, None) => _ = self.allowed.remove(&name),
+        }
+    }
+
+    fn remove_zone(&mut self, origin: &[u8]) {
+        self.sets.retain(|(zone, ..), _| **zone != *origin);
+    }
+
+    fn save_set(&mut self, origin: &[u8], set: SavedSet) {
+        let key = (origin.into(), set.name.clone(), set.kind);
+        if set.records.is_empty() {
+            self.sets.remove(&key);
+        } else {
+            self.sets.insert(key, set);
+        }
+    }
+
+    fn recovered(&self) -> SavedLocal {
+        let mut zones: Vec<SavedZone> = Vec::new();
+        for ((origin, ..), set) in &self.sets {
+            if zones.last().is_none_or(|zone| zone.origin != *origin) {
+                zones.push(SavedZone { origin: origin.clone(), ..SavedZone::default() });
+            }
+            if let Some(zone) = zones.last_mut() {
+                zone.bytes += set.bytes();
+                zone.sets.push(set.clone());
+            }
+        }
+        SavedLocal {
+            zones,
+            serials: self.serials.values().cloned().collect(),
+            lists: self.lists.clone(),
+            overrides: self.overrides.clone().into_iter().collect(),
+            allowed: self.allowed.clone().into_iter().collect(),
         }
     }
 }
 
 /// Whether an operation makes rows.
 fn takes_room(op: &StoreOp) -> bool {
-    matches!(op, StoreOp::Torrent(_) | StoreOp::Pending(_) | StoreOp::Nodes(_))
+    matches!(op, StoreOp::Torrent(_) | StoreOp::Pending(_) | StoreOp::Nodes(_) | StoreOp::Local(_))
 }
 
 /// Both hashes by which a torrent goes.
@@ -166,7 +239,7 @@ const COMMIT: Duration = Duration::from_millis(200);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::{Id, UnixTime};
+    use crate::base::Id;
     use crate::model::PendingState;
 
     fn row(last: u8) -> StoreOp {

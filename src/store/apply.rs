@@ -5,6 +5,7 @@ use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 use super::answers;
 use super::category::Category;
 use super::limits::{NODES_MAX, RULE_BYTES_MAX, RULES_MAX};
+use super::local;
 use super::recover::compact;
 use super::row::Packer;
 use super::search::Entry;
@@ -63,6 +64,7 @@ impl Apply {
                 conn.prepare_cached(sql)?.execute(params![listen.to_string(), id.0])?;
             }
             StoreOp::Answers(all) => answers::save(conn, all)?,
+            StoreOp::Local(op) => local::save(conn, op, now)?,
             StoreOp::Setting(name, value) => setting(conn, name, value)?,
             StoreOp::Shutdown => {}
         }

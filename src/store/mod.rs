@@ -11,6 +11,7 @@ pub mod bounds;
 pub mod care;
 pub mod category;
 mod limits;
+mod local;
 pub mod recover;
 pub mod row;
 pub mod schema;
@@ -91,7 +92,7 @@ pub struct Store {
 struct Shared {
     /// `wake` was called and nobody polled since.
     woken: AtomicBool,
-    /// Bytes of torrents handed in and not committed.
+    /// Bytes of torrents, zones and lists handed in and not committed.
     bytes: AtomicU64,
 }
 
@@ -196,6 +197,7 @@ impl Drop for Store {
 fn weight(op: &StoreOp) -> u64 {
     match op {
         StoreOp::Torrent(torrent) => (torrent.raw.len() + torrent.files.packed().len()) as u64,
+        StoreOp::Local(op) => op.bytes() as u64,
         StoreOp::Seen(_)
         | StoreOp::Pending(_)
         | StoreOp::GivenUp(_)
@@ -214,7 +216,7 @@ const OPS_MAX: usize = 4_096;
 /// A batch gives one result, so this is never reached by a driver that polls each turn.
 const RESULTS_MAX: usize = 256;
 
-/// Of torrents that wait: four of the largest (16 MiB), or ten thousand of the usual ones.
+/// Of what waits: four of the largest torrents (16 MiB), or ten thousand of the usual ones.
 const BYTES_MAX: u64 = 64 << 20;
 
 #[cfg(test)]

@@ -4,8 +4,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use rusqlite::{Connection, Row};
 
-use super::answers;
 use super::limits::{NODES_MAX, PENDING_MAX};
+use super::{answers, local};
 use crate::base::{Id, InfoHash, UnixTime};
 use crate::model::{Pending, PendingState, Recovered, SavedId, SavedNode};
 
@@ -24,6 +24,7 @@ pub fn load(conn: &Connection, now: UnixTime) -> rusqlite::Result<Recovered> {
         ids: collect(conn, "SELECT listen, id FROM own_ids LIMIT ?1", IDS_MAX, own_id)?,
         settings: settings(conn)?,
         answers: answers::load(conn, now)?,
+        local: local::load(conn, now)?,
         torrents,
     })
 }

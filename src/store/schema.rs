@@ -214,6 +214,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0001_archive.sql"),
     include_str!("migrations/0002_smaller_rows.sql"),
     include_str!("migrations/0003_answers.sql"),
+    include_str!("migrations/0004_local_names.sql"),
 ];
 
 /// An archive that no writer has brought up to date yet, as a reader sees it. Lies in memory.
@@ -344,6 +345,22 @@ mod tests {
         reads_both(Archive::open_read_only(&db).unwrap(), &one, &many);
         drop(open_writer(&db).unwrap());
         reads_both(Archive::open_read_only(&db).unwrap(), &one, &many);
+    }
+
+    /// What local zones and policy are kept in came with version 4.
+    #[test]
+    fn an_archive_of_version_3_keeps_its_answers_and_takes_zones() {
+        let (_dir, db) = place();
+        let mut conn = Connection::open(&db).unwrap();
+        prepare(&mut conn, &db, &MIGRATIONS[..3]).map_err(Fault::log).unwrap();
+        conn.execute("INSERT INTO answers VALUES (x'01', x'02', 3, 4)", []).unwrap();
+        drop(conn);
+        let (conn, _lock) = open_writer(&db).unwrap();
+        let count = |table: &str| {
+            conn.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get::<_, u32>(0)).unwrap()
+        };
+        assert_eq!((count("answers"), count("zone_sets"), count("policy_lists")), (1, 0, 0));
+        assert!(beside(&db, ".before-v4").exists());
     }
 
     fn reads_both(archive: Archive, one: &Torrent, many: &Torrent) {

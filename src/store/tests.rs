@@ -3,6 +3,7 @@
 use super::*;
 use crate::base::{Id, UnixTime};
 use crate::model::{FileList, Torrent, TorrentFlags};
+use bytes::Bytes;
 
 /// A torrent whose hash, sizes and files follow from `number`.
 pub fn torrent(number: u64, name: &str, files: usize) -> Torrent {
@@ -556,4 +557,63 @@ fn answers_come_back_at_the_next_start_and_hosts_have_a_row_of_the_seed() {
     bounds::Sweeper::default().step(&tx, now).unwrap();
     let left: u32 = tx.query_row("SELECT count(*) FROM answers", [], |row| row.get(0)).unwrap();
     assert_eq!(left, 4);
+}
+
+#[test]
+fn local_zones_and_policy_come_back_as_they_were_left() {
+    use crate::model::dns::{LocalOp, SavedList, SavedLocal, SavedSerial, SavedSet, SavedZone};
+
+    let (_dir, db) = place();
+    let now = writer::unix_now();
+    let set = |name: &[u8], kind, records: &[u8]| SavedSet {
+        name: name.into(),
+        kind,
+        ttl: 60,
+        records: records.into(),
+    };
+    let zone = |origin: &[u8], sets: Vec<SavedSet>| {
+        let bytes = sets.iter().map(SavedSet::bytes).sum();
+        SavedZone { origin: origin.into(), sets, bytes }
+    };
+    let list = |name: &str, text: &'static [u8]| SavedList {
+        name: name.into(),
+        is_download: name.starts_with("https:"),
+        etag: Some("v1".into()),
+        taken: now,
+        text: Bytes::from_static(text),
+    };
+    let serial = |serial| SavedSerial { origin: (*b"\x01c\0").into(), serial, digest: [7; 32] };
+    let later = UnixTime(now.0 + 600);
+    let ops = vec![
+        LocalOp::Zone(zone(b"\x01a\0", vec![set(b"\x01a\0", 6, b"soa"), set(b"\x01x\x01a\0", 1, b"gone")])),
+        LocalOp::Zone(zone(b"\x01b\0", vec![set(b"\x01b\0", 6, b"soa")])),
+        LocalOp::Zone(zone(b"\x01a\0", vec![set(b"\x01a\0", 6, b"soa"), set(b"\x01y\x01a\0", 1, b"y")])),
+        LocalOp::Sets((*b"\x01a\0").into(), vec![set(b"\x01a\0", 6, b"later"), set(b"\x01y\x01a\0", 1, b"")]),
+        LocalOp::ZoneGone((*b"\x01b\0").into()),
+        LocalOp::Serial(serial(8)),
+        LocalOp::Serial(serial(9)),
+        LocalOp::List(list("z", b"one")),
+        LocalOp::List(list("https://a", b"two")),
+        LocalOp::List(list("gone", b"three")),
+        LocalOp::List(list("z", b"four")),
+        LocalOp::ListGone("gone".into()),
+        LocalOp::Override("z".into(), Some("nodata".into())),
+        LocalOp::Override("y".into(), Some("nodata".into())),
+        LocalOp::Override("y".into(), None),
+        LocalOp::Allowed((*b"\x01x\0").into(), Some(later)),
+        LocalOp::Allowed((*b"\x01y\0").into(), Some(later)),
+        LocalOp::Allowed((*b"\x01z\0").into(), Some(UnixTime(1))),
+        LocalOp::Allowed((*b"\x01y\0").into(), None),
+    ];
+    run(config(&db), ops.into_iter().map(|op| StoreOp::Local(Box::new(op))).collect());
+    let (store, recovered) = Store::open(config(&db), || {}).unwrap();
+    drop(store);
+    let expected = SavedLocal {
+        zones: vec![zone(b"\x01a\0", vec![set(b"\x01a\0", 6, b"later")])],
+        serials: vec![serial(9)],
+        lists: vec![list("z", b"four"), list("https://a", b"two")],
+        overrides: vec![("z".into(), "nodata".into())],
+        allowed: vec![((*b"\x01x\0").into(), later)],
+    };
+    assert_eq!(recovered.local, expected);
 }

@@ -77,6 +77,11 @@ impl Running {
         self.signal("INT");
     }
 
+    /// Has it read its settings again.
+    pub fn reload(&self) {
+        self.signal("HUP");
+    }
+
     /// The same signal twice in one instant, as timeout(1) sends it.
     pub fn terminate_twice(&self) {
         let pid = self.child.id();

@@ -7,6 +7,7 @@ mod list;
 mod read;
 mod table;
 
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -131,6 +132,29 @@ impl Action {
     }
 }
 
+impl Override {
+    /// As it is written.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::AsGiven => "as-given",
+            Self::LogOnly => "log-only",
+            Self::Always(action) => action.name(),
+        }
+    }
+
+    /// By its name; local data belongs to single rules and cannot stand for all.
+    pub fn named(name: &str) -> Option<Self> {
+        let always = Action::ALL.into_iter().filter(|action| *action != Action::Local).map(Self::Always);
+        [Self::AsGiven, Self::LogOnly].into_iter().chain(always).find(|action| action.name() == name)
+    }
+}
+
+impl fmt::Debug for List {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("List").field("name", &self.name).field("rules", &self.rules()).finish_non_exhaustive()
+    }
+}
+
 impl Policy {
     /// Takes up a list in place of the one of the same name, else after all others. The one it
     /// replaces comes back, to be compared and dropped where that may take its time.
@@ -143,6 +167,17 @@ impl Policy {
         }
         self.lists.push(Listed { list, action: Override::AsGiven, hits: 0 });
         Ok(None)
+    }
+
+    /// The list of this name.
+    pub fn list(&self, name: &str) -> Option<&Arc<List>> {
+        self.lists.iter().map(|listed| &listed.list).find(|list| list.name() == name)
+    }
+
+    /// Puts lists into the order of these names, before all others, which keep theirs.
+    pub fn arrange(&mut self, names: &[Arc<str>]) {
+        let place = |listed: &Listed| names.iter().position(|name| **name == *listed.list.name());
+        self.lists.sort_by_key(|listed| place(listed).unwrap_or(names.len()));
     }
 
     /// Takes a list out; the numbers of those after it fall by one.
@@ -181,6 +216,12 @@ impl Policy {
         let at = self.allowed.partition_point(|(allowed, _)| **allowed < *name.wire());
         self.allowed.insert(at, (name.wire().into(), until));
         Ok(())
+    }
+
+    /// Names that are let through for now, and until when.
+    pub fn allowed(&self, now: Instant) -> impl Iterator<Item = (Name, Instant)> {
+        let live = self.allowed.iter().filter(move |(_, until)| *until > now);
+        live.filter_map(|(name, until)| Some((Name::from_wire(name)?, *until)))
     }
 
     /// No longer lets a name through.

@@ -4,6 +4,8 @@
 //! zone that is read anew brings its own serial if that is ahead of ours; if it is not, a zone of
 //! the same content changes nothing, and one of other content gets ours, raised by one.
 
+use std::sync::Arc;
+
 use super::Zones;
 use super::master::{Reader, Reason, ZoneFault};
 use super::rdata;
@@ -25,6 +27,13 @@ pub enum ZoneChange {
     Delete {
         /// Its name.
         origin: Name,
+    },
+    /// Other content for a zone that is there, from a master file.
+    Rewrite {
+        /// Its name.
+        origin: Name,
+        /// The master file.
+        text: String,
     },
     /// Serve this instead of the zone of the same name, if there is one.
     Replace {
@@ -95,6 +104,19 @@ pub struct ZoneFacts {
     pub changes: [usize; 3],
 }
 
+impl ZoneChange {
+    /// The zone that it is about.
+    pub fn origin(&self) -> &Name {
+        match self {
+            Self::Create { origin, .. } | Self::Delete { origin } | Self::Rewrite { origin, .. } => origin,
+            Self::Replace { zone } => zone.origin(),
+            Self::AddRecord { zone, .. }
+            | Self::ReplaceRecord { zone, .. }
+            | Self::RemoveRecord { zone, .. } => zone,
+        }
+    }
+}
+
 impl ZoneEvent {
     /// What subscribers know it by.
     pub fn name(&self) -> &'static str {
@@ -113,7 +135,7 @@ impl ZoneFacts {
     /// What we are for every zone here.
     pub const TYPE: &str = "master";
 
-    fn of(zone: &Zone, changes: [usize; 3]) -> Self {
+    pub(in crate::dns) fn of(zone: &Zone, changes: [usize; 3]) -> Self {
         let (name, serial) = (zone.origin().clone(), zone.serial());
         Self { name, serial, records_count: zone.records_count(), changes }
     }
@@ -122,10 +144,23 @@ impl ZoneFacts {
 impl Zones {
     /// Does it, or leaves everything as it was. Without a change of content nothing is told.
     pub fn apply(&mut self, change: ZoneChange) -> Result<Vec<ZoneEvent>, ZoneFault> {
+        self.apply_at(change, None)
+    }
+
+    /// The same for who has found out already whose record it is about: the search looks at all.
+    pub(in crate::dns) fn apply_at(
+        &mut self,
+        change: ZoneChange,
+        at: Option<(Name, Kind)>,
+    ) -> Result<Vec<ZoneEvent>, ZoneFault> {
         let whole = |reason| ZoneFault { line: 0, reason };
         match change {
             ZoneChange::Create { origin, text } => self.create(origin, &text),
             ZoneChange::Delete { origin } => self.delete(&origin).map_err(whole),
+            ZoneChange::Rewrite { origin, text } => {
+                self.zone_mut(&origin).map_err(whole)?;
+                self.replace(Zone::parse(&text, Some(&origin))?).map_err(whole)
+            }
             ZoneChange::Replace { zone } => self.replace(*zone).map_err(whole),
             ZoneChange::AddRecord { zone, name, kind, ttl, data } => {
                 let zone = self.zone_mut(&zone).map_err(whole)?;
@@ -134,18 +169,22 @@ impl Zones {
             }
             ZoneChange::ReplaceRecord { zone, id, ttl, data } => {
                 let zone = self.zone_mut(&zone).map_err(whole)?;
-                let (name, kind) = zone.find(id).ok_or_else(|| whole(Reason::NoRecord))?;
+                let at = at.or_else(|| zone.find(id));
+                let (name, kind) = at.ok_or_else(|| whole(Reason::NoRecord))?;
                 let data = read_data(kind, &data, zone.origin()).map_err(whole)?;
                 zone.exchange(&name, kind, id, ttl, data).map_err(whole)
             }
             ZoneChange::RemoveRecord { zone, id } => {
-                self.zone_mut(&zone).and_then(|zone| zone.take_out(id)).map_err(whole)
+                let zone = self.zone_mut(&zone).map_err(whole)?;
+                let at = at.or_else(|| zone.find(id));
+                let (name, kind) = at.ok_or_else(|| whole(Reason::NoRecord))?;
+                zone.take_out(&name, kind, id).map_err(whole)
             }
         }
     }
 
     fn zone_mut(&mut self, origin: &Name) -> Result<&mut Zone, Reason> {
-        self.by_origin.get_mut(origin.wire()).ok_or(Reason::NoZone)
+        self.by_origin.get_mut(origin.wire()).map(Arc::make_mut).ok_or(Reason::NoZone)
     }
 
     fn create(&mut self, origin: Name, text: &str) -> Result<Vec<ZoneEvent>, ZoneFault> {
@@ -153,26 +192,37 @@ impl Zones {
         if self.zone(&origin).is_some() {
             return Err(whole(Reason::ZoneExists));
         }
-        let text = if text.trim().is_empty() { EMPTY_ZONE } else { text };
-        self.replace(Zone::parse(text, Some(&origin))?).map_err(whole)
+        self.replace(Zone::create(&origin, text)?).map_err(whole)
     }
 
     fn delete(&mut self, origin: &Name) -> Result<Vec<ZoneEvent>, Reason> {
-        let zone = self.by_origin.remove(origin.wire()).ok_or(Reason::NoZone)?;
+        let zone = self.take(origin).ok_or(Reason::NoZone)?;
         Ok(vec![ZoneEvent::ZoneDeleted(ZoneFacts::of(&zone, [0, 0, zone.records_count()]))])
     }
 }
 
 impl Zones {
-    fn replace(&mut self, mut zone: Zone) -> Result<Vec<ZoneEvent>, Reason> {
-        let is_room = self.by_origin.len() < ZONES_MAX;
-        let events = match self.by_origin.get_mut(zone.origin().wire()) {
-            Some(old) => zone.succeed(old),
-            None if !is_room => return Err(Reason::TooLarge),
-            None => vec![ZoneEvent::ZoneCreated(ZoneFacts::of(&zone, [zone.records_count(), 0, 0]))],
+    fn replace(&mut self, zone: Zone) -> Result<Vec<ZoneEvent>, Reason> {
+        let old = self.zone(zone.origin()).cloned();
+        let (zone, events) = zone.renewing(old.as_deref());
+        self.put(Arc::new(zone)).map(|_| events)
+    }
+}
+
+impl Zone {
+    /// What [`ZoneChange::Create`] makes.
+    pub(in crate::dns) fn create(origin: &Name, text: &str) -> Result<Self, ZoneFault> {
+        let text = if text.trim().is_empty() { EMPTY_ZONE } else { text };
+        Self::parse(text, Some(origin))
+    }
+
+    /// It as it is to be served after `old`, and what that changes. Takes its time with large zones.
+    pub(in crate::dns) fn renewing(mut self, old: Option<&Self>) -> (Self, Vec<ZoneEvent>) {
+        let events = match old {
+            Some(old) => self.succeed(old),
+            None => vec![ZoneEvent::ZoneCreated(ZoneFacts::of(&self, [self.records_count(), 0, 0]))],
         };
-        self.by_origin.insert(zone.origin().wire().into(), zone);
-        Ok(events)
+        (self, events)
     }
 }
 
@@ -216,27 +266,30 @@ impl Zone {
         Ok(self.changed(name, kind, Some(before)))
     }
 
-    fn take_out(&mut self, id: u64) -> Result<Vec<ZoneEvent>, Reason> {
-        let (name, kind) = self.find(id).ok_or(Reason::NoRecord)?;
-        let before = self.set(&name, kind).cloned().ok_or(Reason::NoRecord)?;
-        let is_last_ns = kind == Kind::NS && name == *self.origin() && before.records.len() == 1;
+    fn take_out(&mut self, name: &Name, kind: Kind, id: u64) -> Result<Vec<ZoneEvent>, Reason> {
+        let before = self.set(name, kind).cloned().ok_or(Reason::NoRecord)?;
+        let is_last_ns = kind == Kind::NS && name == self.origin() && before.records.len() == 1;
         if kind == Kind::SOA || is_last_ns {
             return Err(Reason::Needed);
         }
-        self.remove(&name, kind, id);
-        Ok(self.changed(&name, kind, Some(before)))
+        self.remove(name, kind, id).ok_or(Reason::NoRecord)?;
+        Ok(self.changed(name, kind, Some(before)))
     }
 
     /// Takes over the ids of a zone's records that are here too, and its serial unless ours is
     /// ahead; tells what differs.
-    fn succeed(&mut self, old: &mut Self) -> Vec<ZoneEvent> {
+    fn succeed(&mut self, old: &Self) -> Vec<ZoneEvent> {
         let (wanted, served) = (self.serial(), old.serial());
         self.set_serial(served);
         let mut names: Vec<Box<[u8]>> = Vec::new();
         for (wire, node) in &mut self.nodes {
-            match old.nodes.get_mut(wire) {
+            match old.nodes.get(wire) {
                 // Equal but for the ids, which are the old one's.
-                Some(before) if before.sets == node.sets => std::mem::swap(&mut before.sets, &mut node.sets),
+                Some(before) if before.sets == node.sets => {
+                    for (set, old) in node.sets.iter_mut().zip(&before.sets) {
+                        set.records.iter_mut().zip(&old.records).for_each(|(entry, was)| entry.id = was.id);
+                    }
+                }
                 _ => names.push(wire.clone()),
             }
         }
@@ -413,19 +466,17 @@ fn read_data(kind: Kind, data: &str, origin: &Name) -> Result<Box<[u8]>, Reason>
 }
 
 /// Whether `serial` comes after `other` (RFC 1982, section 3.2).
-fn is_ahead(serial: u32, other: u32) -> bool {
+pub(in crate::dns) fn is_ahead(serial: u32, other: u32) -> bool {
     (1..1 << 31).contains(&serial.wrapping_sub(other))
 }
 
 /// The serial after this one; never 0, which some take for none.
-fn next_serial(serial: u32) -> u32 {
+pub(in crate::dns) fn next_serial(serial: u32) -> u32 {
     serial.wrapping_add(1).max(1)
 }
 
 /// What a zone has that nothing was said of.
 const EMPTY_ZONE: &str = "$TTL 1h\n@ SOA localhost. root.localhost. 1 1h 10m 1w 1m\n@ NS localhost.\n";
-/// Zones; each question looks for a few of them by name, so that many cost no more.
-const ZONES_MAX: usize = 100_000;
 /// Events about single records that one change may make: what a screen can show, and more.
 pub const RECORD_EVENTS_MAX: usize = 1_000;
 /// RFC 2181, section 8.

@@ -5,9 +5,15 @@
 
 mod answer;
 mod change;
+mod file;
 mod master;
 mod rdata;
+mod saved;
 mod zone;
+
+use std::collections::BTreeSet;
+use std::ops::Bound;
+use std::sync::Arc;
 
 use crate::base::Rng;
 use crate::base::hash::{self, Map};
@@ -15,18 +21,25 @@ use crate::wire::dns::{Flags, Kind, Name, Rcode, Writer, parent};
 
 use answer::Step;
 pub use change::{RECORD_EVENTS_MAX, ZoneChange, ZoneEvent, ZoneFacts};
+pub use file::FileZone;
 pub use master::{Reason, ZoneFault};
 pub use zone::{RecordFacts, Zone};
 
 pub(super) use answer::{YXDOMAIN, put_set};
+pub(super) use change::{is_ahead, next_serial};
 pub(super) use master::Reader;
 pub(super) use rdata::parse as parse_data;
 pub(super) use zone::{Entry, RrSet, soa_minimum};
 
 /// All zones that we are the authority for.
+///
+/// A zone may be read elsewhere while it is served; it is not to be changed meanwhile, since all of
+/// it would be copied for that.
 #[derive(Clone, Debug)]
 pub struct Zones {
-    by_origin: Map<Box<[u8]>, Zone>,
+    by_origin: Map<Box<[u8]>, Arc<Zone>>,
+    /// The same names in order, for who lists them.
+    order: BTreeSet<Box<[u8]>>,
 }
 
 /// What came of writing an answer.
@@ -49,7 +62,7 @@ impl Zones {
     /// None yet.
     pub fn new() -> Self {
         // Whoever writes zones is trusted, so that their order need not be a secret.
-        Self { by_origin: hash::map(&mut Rng::seeded(0)) }
+        Self { by_origin: hash::map(&mut Rng::seeded(0)), order: BTreeSet::new() }
     }
 
     /// Writes the answer's records; `None` if no zone of ours covers the name, and nothing is
@@ -82,8 +95,24 @@ impl Zones {
     }
 
     /// The zone of this name.
-    pub fn zone(&self, origin: &Name) -> Option<&Zone> {
+    pub fn zone(&self, origin: &Name) -> Option<&Arc<Zone>> {
         self.by_origin.get(origin.wire())
+    }
+
+    /// Every zone, by name.
+    pub fn iter(&self) -> impl Iterator<Item = &Zone> {
+        self.order.iter().filter_map(|origin| self.by_origin.get(origin)).map(|zone| &**zone)
+    }
+
+    /// The zones that come after this one, by name.
+    pub fn after(&self, origin: &Name) -> impl Iterator<Item = &Zone> {
+        let range = self.order.range::<[u8], _>((Bound::Excluded(origin.wire()), Bound::Unbounded));
+        range.filter_map(|origin| self.by_origin.get(origin)).map(|zone| &**zone)
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.by_origin.len()
     }
 
     /// True if there is none.
@@ -91,16 +120,35 @@ impl Zones {
         self.by_origin.is_empty()
     }
 
-    /// Every zone, by name.
-    pub fn iter(&self) -> impl Iterator<Item = &Zone> {
-        let mut zones: Vec<_> = self.by_origin.values().collect();
-        zones.sort_by(|a, b| a.origin().wire().cmp(b.origin().wire()));
-        zones.into_iter()
+    /// Serves a zone as it stands, in place of the one of the same name, which comes back to be
+    /// dropped where that may take its time.
+    pub fn put(&mut self, zone: Arc<Zone>) -> Result<Option<Arc<Zone>>, Reason> {
+        let origin: Box<[u8]> = zone.origin().wire().into();
+        if let Some(old) = self.by_origin.get_mut(&origin) {
+            return Ok(Some(std::mem::replace(old, zone)));
+        }
+        if self.is_full() {
+            return Err(Reason::TooLarge);
+        }
+        self.order.insert(origin.clone());
+        self.by_origin.insert(origin, zone);
+        Ok(None)
+    }
+
+    /// There is no room for a zone of another name.
+    pub fn is_full(&self) -> bool {
+        self.by_origin.len() >= ZONES_MAX
+    }
+
+    /// No longer serves a zone.
+    pub fn take(&mut self, origin: &Name) -> Option<Arc<Zone>> {
+        self.order.remove(origin.wire());
+        self.by_origin.remove(origin.wire())
     }
 
     /// The nearest zone at or above a name. What is said of a delegation's key stands above it
     /// (RFC 4035, section 3.1.4.1).
-    fn covering(&self, name: &Name, kind: Kind) -> Option<&Zone> {
+    fn covering(&self, name: &Name, kind: Kind) -> Option<&Arc<Zone>> {
         if self.by_origin.is_empty() {
             return None;
         }
@@ -139,3 +187,5 @@ impl Outcome {
 
 /// CNAMEs and DNAMEs that are followed within our zones for one answer.
 const CHAIN_MAX: usize = 16;
+/// Zones; each question looks for a few of them by name, so that many cost no more.
+const ZONES_MAX: usize = 100_000;

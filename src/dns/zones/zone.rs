@@ -131,7 +131,7 @@ impl Zone {
     }
 
     /// The record with this id: its owner and type. Looks at all of them.
-    pub(super) fn find(&self, id: u64) -> Option<(Name, Kind)> {
+    pub(in crate::dns) fn find(&self, id: u64) -> Option<(Name, Kind)> {
         self.nodes.iter().find_map(|(wire, node)| {
             let set = node.sets.iter().find(|set| set.records.iter().any(|entry| entry.id == id))?;
             Some((Name::from_wire(wire)?, set.kind))
@@ -152,7 +152,7 @@ impl Zone {
         soa.ttl.min(soa_minimum(&soa.records[0].data))
     }
 
-    pub(super) fn set_serial(&mut self, serial: u32) {
+    pub(in crate::dns) fn set_serial(&mut self, serial: u32) {
         let node = self.nodes.get_mut(self.origin.wire()).expect("a zone has an apex");
         let set = node.sets.iter_mut().find(|set| set.kind == Kind::SOA).expect("a zone has a SOA");
         let data = &mut set.records[0].data;
@@ -218,14 +218,14 @@ impl Zone {
         Some(())
     }
 
-    fn empty(origin: &Name) -> Self {
+    pub(super) fn empty(origin: &Name) -> Self {
         // Whoever writes a zone is trusted, so that its order need not be a secret.
         let mut nodes = hash::map(&mut Rng::seeded(0));
         nodes.insert(origin.wire().into(), Node::default());
         Self { origin: origin.clone(), nodes, records: 0, bytes: 0, cuts: 0 }
     }
 
-    fn apex(&self) -> &Node {
+    pub(super) fn apex(&self) -> &Node {
         self.nodes.get(self.origin.wire()).expect("a zone has an apex")
     }
 

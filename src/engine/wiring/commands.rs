@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use crate::base::{Id, InfoHash, Instant};
 use crate::dht::{Event, Goal, User};
 use crate::engine::Engine;
-use crate::engine::io::{Answer, Command, CommandId, Output};
+use crate::engine::io::{Answer, Command, CommandId, Output, Setting};
 use crate::engine::wiring::download::Caller;
 use crate::metadata::queue::Source;
 use crate::model::Torrent;
@@ -38,6 +38,14 @@ impl Engine {
             Command::CacheSummary(id) => self.summarise_names(id),
             Command::Download(id, wish) => self.download(*wish, Caller::Command(id)),
             Command::SetNames(system) => self.set_names(*system),
+            Command::Local(id, ask) => self.on_local_command(id, *ask),
+            Command::SetZones(read) => {
+                self.take_files(|engine, at| engine.names.dns.set_zones(at, *read));
+            }
+            Command::SetLists(lists) => {
+                self.take_files(|engine, at| engine.names.dns.set_lists(at, lists));
+            }
+            Command::Reloaded => self.mark_reload(),
             Command::Ping(id, to) => {
                 let sent = self.dht.ping(id.0, to);
                 self.begin(id, Kind::Ping, sent);
@@ -51,8 +59,16 @@ impl Engine {
                 self.queue.add(hash, Source::Command, None, &peers, (now, self.unix));
                 self.begin(id, Kind::Fetch(hash), true);
             }
-            Command::SetRates(rates) => self.set_rates(rates, now),
-            Command::SetFilter(filter) => self.config.filter = filter,
+            Command::SetRates(rates) => {
+                if rates != self.config.rates {
+                    self.tell_setting(Setting::Rates);
+                }
+                self.set_rates(rates, now);
+            }
+            Command::SetFilter(filter) => {
+                self.config.filter = filter;
+                self.tell_setting(Setting::Filter);
+            }
             Command::Pause(paused) => {
                 self.paused = paused;
                 self.dht.set_sweep(self.config.sweep && !paused);

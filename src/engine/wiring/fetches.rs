@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 
 use crate::base::{InfoHash, Instant, Scope};
-use crate::engine::io::{Event as Live, Job, LinkId, Output, Worked};
+use crate::engine::io::{Event as Live, Job, LinkId, Output, Proving};
 use crate::engine::links::{Link, Machine};
 use crate::engine::stats::LimitedBy;
 use crate::engine::{Engine, io::Reason};
@@ -99,14 +99,14 @@ impl Engine {
         }
         self.outbox.push_back(Output::Close(id));
         let filter = self.config.filter.clone();
-        self.outbox.push_back(Output::Work(Job { link: id, assembled, filter }));
+        self.outbox.push_back(Output::Work(Job::Prove(Proving { link: id, assembled, filter })));
     }
 
-    /// Work is done.
-    pub(in crate::engine) fn on_worked(&mut self, worked: Worked, now: Instant) {
-        let Some(link) = self.links.remove(worked.link) else { return };
+    /// What the bytes of a link turned out to be.
+    pub(in crate::engine) fn on_bytes_proved(&mut self, link: LinkId, proved: Proved, now: Instant) {
+        let Some(link) = self.links.remove(link) else { return };
         let Machine::Fetch(fetch) = &link.machine else { return };
-        self.on_proved(fetch.hash(), link.remote, worked.proved, now);
+        self.on_proved(fetch.hash(), link.remote, proved, now);
     }
 
     fn on_proved(&mut self, hash: InfoHash, from: SocketAddr, proved: Proved, now: Instant) {

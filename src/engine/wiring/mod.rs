@@ -5,5 +5,6 @@ pub(super) mod download;
 pub(super) mod fetches;
 pub(super) mod found;
 pub(super) mod listener;
+pub(super) mod local;
 pub(super) mod names;
 pub(super) mod refresh;

@@ -1,7 +1,7 @@
 //! `dns` meets the driver, the commands and the DHT: its sockets and connections are opened, and
 //! what it finds goes to whoever asked.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -10,12 +10,16 @@ use crate::dns::{self, Dns, Event, Looked, User, Variant, Wish};
 use crate::engine::Engine;
 use crate::engine::io::{Answer, BindFault, CommandId, Event as Live, LinkId, NameQuestion, Output};
 use crate::engine::links::Machine;
+use crate::engine::wiring::local::Awaited;
 use crate::model::TlsWish;
 use crate::wire::dns::{Kind, Name};
 
 /// The room and what of it belongs to the engine's other parts.
 pub(in crate::engine) struct Names {
     pub(in crate::engine) dns: Dns,
+    pub(in crate::engine) awaited: Awaited,
+    /// Zones of which the archive lost something.
+    pub(in crate::engine) lost: BTreeSet<Box<[u8]>>,
     /// The link of each connection to a forwarder.
     conns: BTreeMap<Token, LinkId>,
     /// What look-ups under way are for.
@@ -36,6 +40,8 @@ impl Names {
     pub(in crate::engine) fn new(dns: Dns) -> Self {
         Self {
             dns,
+            awaited: Awaited::default(),
+            lost: BTreeSet::new(),
             conns: BTreeMap::new(),
             wanted: Slots::default(),
             hosts: Vec::new(),
@@ -177,7 +183,7 @@ impl Engine {
 
     fn ask_records(&mut self, id: CommandId, name: &Name, kind: Kind) {
         let (names, mut cx) = self.names_cx();
-        names.dns.resolver.resolve(&mut cx, (name, kind, Variant::default()), User::Command(id.0));
+        names.dns.resolve(&mut cx, (name, kind, Variant::default()), User::Command(id.0));
     }
 
     fn look_up_host(&mut self, host: &str, wanted: Wanted) {
@@ -200,7 +206,7 @@ impl Engine {
                     self.outbox.push_back(Output::Answer(CommandId(id), Answer::Records(resolved)));
                     self.end_command(CommandId(id), found);
                 }
-                Event::Resolved(User::Host(_) | User::Client(_), _) => {}
+                Event::Resolved(User::Host(_) | User::Client(_) | User::Alias(_), _) => {}
                 Event::Threat(facts) => self.outbox.push_back(Output::Event(Live::Threat(facts))),
                 Event::Forwarder { name, addr, up } => {
                     let state = if up { "answers again" } else { "does not answer" };
@@ -269,7 +275,7 @@ impl Engine {
         }
     }
 
-    fn end_command(&mut self, id: CommandId, found: bool) {
+    pub(in crate::engine) fn end_command(&mut self, id: CommandId, found: bool) {
         self.outbox.push_back(Output::Answer(id, Answer::Done { found, answered: 0 }));
     }
 

@@ -134,6 +134,7 @@ impl Book {
             StoreOp::Nodes(_)
             | StoreOp::Seen(_)
             | StoreOp::Answers(_)
+            | StoreOp::Local(_)
             | StoreOp::Setting(..)
             | StoreOp::Shutdown => {}
         }
@@ -153,6 +154,7 @@ impl Book {
             | StoreOp::OwnId(_)
             | StoreOp::Seen(_)
             | StoreOp::Answers(_)
+            | StoreOp::Local(_)
             | StoreOp::Setting(..)
             | StoreOp::Shutdown => {}
         }

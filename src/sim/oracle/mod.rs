@@ -305,6 +305,7 @@ impl Oracle {
             | Command::Announce(id, ..)
             | Command::Scrape(id, _) => told(*id, true),
             Command::Resolve(id, _) | Command::CacheSummary(id) | Command::Download(id, _) => told(*id, true),
+            Command::Local(id, _) => told(*id, false),
             Command::Fetch(id, hash, _) => {
                 told(*id, false);
                 book.archive.want(*hash);
@@ -315,8 +316,13 @@ impl Oracle {
             }
             Command::SetFilter(filter) => book.filter = filter.clone(),
             Command::Stop => book.stopping = true,
-            Command::Bootstrap(_) | Command::BootstrapHosts(_) | Command::SetNames(_) | Command::Pause(_) => {
-            }
+            Command::Bootstrap(_)
+            | Command::BootstrapHosts(_)
+            | Command::SetNames(_)
+            | Command::SetZones(_)
+            | Command::SetLists(_)
+            | Command::Reloaded
+            | Command::Pause(_) => {}
         }
     }
 
