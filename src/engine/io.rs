@@ -12,7 +12,7 @@ use crate::dns::zones::ZoneEvent;
 use crate::wire::dns::{Kind, Name};
 
 pub use super::wiring::download::{DownloadFailure, DownloadWish, Downloaded, REDIRECTS_MAX};
-pub use super::work::{Job, Proving, Worked};
+pub use super::work::{Job, Proving, Unpacking, Worked};
 
 /// A stream, by the name the engine gave it. Stale names reach nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

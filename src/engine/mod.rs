@@ -174,6 +174,7 @@ impl Engine {
             }
             Input::Worked(Worked::Proved(link, proved)) => self.on_bytes_proved(link, proved, now),
             Input::Worked(Worked::Names(worked)) => self.on_names_worked(worked),
+            Input::Worked(Worked::Unpacked(url, text, etag)) => self.on_list_unpacked(&url, text, etag),
             Input::Command(command) => self.on_command(command, now),
         }
         0

@@ -1,9 +1,14 @@
 //! What takes too long for the loop: a driver runs it wherever it likes, and hands in what came
 //! of it.
 
+use std::sync::Arc;
+
+use bytes::Bytes;
+
 use super::io::LinkId;
 use crate::dns::keeper;
 use crate::metadata::{Assembled, Filter, Proved};
+use crate::web::{Body, BodyFault};
 
 /// A piece of work.
 #[derive(Debug)]
@@ -12,6 +17,8 @@ pub enum Job {
     Prove(Proving),
     /// Zones and lists. One is under way at a time, beside what is only let go of.
     Names(Box<keeper::Job>),
+    /// Unpack what a list's URL had. At most two at once, as many as are got at once.
+    Unpack(Unpacking),
 }
 
 /// Bytes that may be a torrent's metadata.
@@ -22,6 +29,14 @@ pub struct Proving {
     pub(super) filter: Filter,
 }
 
+/// What a list's URL had, perhaps packed.
+#[derive(Debug)]
+pub struct Unpacking {
+    pub(super) url: Arc<str>,
+    pub(super) body: Body,
+    pub(super) etag: Option<String>,
+}
+
 /// What came of a [`Job`].
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "few at a time, and moved twice")]
@@ -30,6 +45,8 @@ pub enum Worked {
     Proved(LinkId, Proved),
     /// Zones and lists.
     Names(keeper::Worked),
+    /// What a list's URL had, and what the server calls it.
+    Unpacked(Arc<str>, Result<Bytes, BodyFault>, Option<String>),
 }
 
 impl Job {
@@ -40,6 +57,12 @@ impl Job {
                 Worked::Proved(link, assembled.prove(&filter))
             }
             Self::Names(job) => Worked::Names(job.run()),
+            Self::Unpack(Unpacking { url, body, etag }) => {
+                Worked::Unpacked(url, body.decode(LIST_BYTES_MAX).map(Bytes::from), etag)
+            }
         }
     }
 }
+
+/// As much as a list may have in a file.
+const LIST_BYTES_MAX: usize = 64 << 20;

@@ -34,7 +34,7 @@ pub(super) enum Unfit<'a> {
     /// It has no question that can be read: header only.
     Bare(Rcode),
     /// This is all there is to say.
-    Refused(Asked<'a>, Rcode),
+    Refused(Box<Asked<'a>>, Rcode),
 }
 
 impl<'a> Asked<'a> {
@@ -52,12 +52,12 @@ impl<'a> Asked<'a> {
         let name = Name::from_wire(question.name).ok_or(Unfit::Bare(Rcode::FORMERR))?;
         let mut asked = Self { id: message.header.id, flags, question, name, edns: None };
         let [answers, authorities, _] = message.header.counts;
-        let Ok(edns) = message.edns() else { return Err(Unfit::Refused(asked, Rcode::FORMERR)) };
+        let Ok(edns) = message.edns() else { return Err(Unfit::Refused(Box::new(asked), Rcode::FORMERR)) };
         asked.edns = edns.map(|edns| {
             let (cookie, server_cookie) = edns.cookies().map_or((None, None), split);
             Extras { payload: edns.payload, dnssec_ok: edns.dnssec_ok, cookie, server_cookie }
         });
-        let refuse = |rcode| Err(Unfit::Refused(asked.clone(), rcode));
+        let refuse = |rcode| Err(Unfit::Refused(Box::new(asked.clone()), rcode));
         if edns.is_some_and(|edns| edns.version > 0) {
             return refuse(Rcode::BADVERS);
         }

@@ -30,7 +30,7 @@ impl Explained {
         while !text.is_char_boundary(end) {
             end -= 1;
         }
-        Self { bytes: [&(code as u16).to_be_bytes(), text[..end].as_bytes()].concat() }
+        Self { bytes: [&(code as u16).to_be_bytes(), &text.as_bytes()[..end]].concat() }
     }
 
     /// Why there is no answer.

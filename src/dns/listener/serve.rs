@@ -1,6 +1,7 @@
 //! From a client's message to its answer: policy, zones, hosts, memory, forwarders, in this order.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -15,7 +16,7 @@ use crate::base::{Cx, Instant, Path, Scope, Token};
 use crate::dns::cache::{Key, Variant};
 use crate::dns::lookup::Dns;
 use crate::dns::policy::{Action, Hit, HitFacts};
-use crate::dns::{Given, Resolved, User};
+use crate::dns::{Answer, Given, Resolved, User};
 use crate::model::dns::Source;
 use crate::wire::dns::{Flags, HEADER_LEN, Kind, Message, Name, Rcode};
 
@@ -190,6 +191,11 @@ impl Dns {
                     self.resolver.renew(cx, (&asked.name, asked.question.kind, variant(asked)));
                     listener.is_dirty = true;
                 }
+                self.hand_out(listener, cx, question, None, &given, out)
+            }
+            None if self.is_special(&asked.name) => {
+                let answer = Arc::new(Answer::no_such_name((&asked.name, asked.question.kind)));
+                let given = Given { answer, age: 0, source: Source::Zone };
                 self.hand_out(listener, cx, question, None, &given, out)
             }
             None => self.put(listener, cx, question, None, &asked.name),

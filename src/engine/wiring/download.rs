@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use crate::base::{Slots, Token};
 use crate::dns::{self, Looked};
@@ -72,9 +73,11 @@ pub enum DownloadFailure {
 }
 
 /// Who wants it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(in crate::engine) enum Caller {
     Command(CommandId),
+    /// The policy list of this URL.
+    List(Arc<str>),
 }
 
 /// Everything that is to be got.
@@ -283,6 +286,7 @@ impl Engine {
                 self.outbox.push_back(Output::Answer(id, Answer::Downloaded(Box::new(downloaded))));
                 self.outbox.push_back(Output::Answer(id, Answer::Done { found, answered: 0 }));
             }
+            Caller::List(url) => self.on_list_downloaded(url, downloaded),
         }
     }
 }

@@ -2,12 +2,21 @@
 //! answer to a change goes out when the change is durable.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
-use crate::dns::keeper::{Ask, At, Refusal, Said, Told, Worked};
+use bytes::Bytes;
+
+use crate::base::Instant;
+use crate::dns::keeper::{Ask, At, Fetched, Refusal, Said, Told, Worked};
 use crate::dns::zones::ZoneEvent;
 use crate::engine::Engine;
-use crate::engine::io::{Answer, CommandId, Event, Job, Output, Setting};
+use crate::engine::io::{
+    Answer, CommandId, DownloadFailure, DownloadWish, Downloaded, Event, Job, Output, Setting, Unpacking,
+};
+use crate::engine::wiring::download::Caller;
 use crate::model::dns::LocalOp;
+use crate::web::{BodyFault, Limits};
+use crate::wire::http::Validators;
 
 /// What was handed to the archive and is not durable yet, in that order.
 #[derive(Default)]
@@ -47,6 +56,59 @@ impl Engine {
     pub(in crate::engine) fn on_names_worked(&mut self, worked: Worked) {
         let at = self.local_at();
         self.names.dns.on_local_worked(at, worked);
+        self.drain_local();
+    }
+
+    /// Gets the policy lists of URLs whose time has come.
+    pub(in crate::engine) fn fetch_lists(&mut self, now: Instant) {
+        while !self.stopping
+            && let Some((url, etag)) = self.names.dns.poll_download(now)
+        {
+            let known = Validators { etag, last_modified: None };
+            let wish = DownloadWish { url: url.to_string(), known, limits: Limits::DEFAULT };
+            self.download(wish, Caller::List(url));
+        }
+    }
+
+    /// What the URL of a list had; it is unpacked on another thread.
+    pub(in crate::engine) fn on_list_downloaded(&mut self, url: Arc<str>, downloaded: Downloaded) {
+        let fetched = match downloaded {
+            Downloaded::Content { body, validators, .. } => {
+                let etag = validators.etag;
+                return self.outbox.push_back(Output::Work(Job::Unpack(Unpacking { url, body, etag })));
+            }
+            Downloaded::NotModified => Fetched::NotModified,
+            Downloaded::Failed(failure) => {
+                if failure != DownloadFailure::Stopped {
+                    log::warn!(
+                        "the policy list {url} cannot be fetched now ({failure:?}); it is tried again"
+                    );
+                }
+                Fetched::Nothing
+            }
+        };
+        self.take_fetched(&url, fetched);
+    }
+
+    pub(in crate::engine) fn on_list_unpacked(
+        &mut self,
+        url: &str,
+        text: Result<Bytes, BodyFault>,
+        etag: Option<String>,
+    ) {
+        let fetched = match text {
+            Ok(text) => Fetched::Text(text, etag),
+            Err(fault) => {
+                log::warn!("the policy list {url} cannot be unpacked ({fault:?}); it is tried again");
+                Fetched::Nothing
+            }
+        };
+        self.take_fetched(url, fetched);
+    }
+
+    fn take_fetched(&mut self, url: &str, fetched: Fetched) {
+        let at = self.local_at();
+        self.names.dns.on_download(at, url, fetched);
         self.drain_local();
     }
 

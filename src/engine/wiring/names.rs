@@ -53,7 +53,8 @@ impl Names {
     /// When something is to be done.
     pub(in crate::engine) fn next_deadline(&self) -> Option<Instant> {
         let hosts = Some(self.hosts_at).filter(|at| *at < Instant::FAR);
-        self.dns.resolver.next_deadline().into_iter().chain(hosts).min()
+        let download = self.dns.next_download();
+        self.dns.resolver.next_deadline().into_iter().chain(hosts).chain(download).min()
     }
 
     fn begin(&mut self, wanted: Wanted) -> u64 {
@@ -114,6 +115,9 @@ impl Engine {
                 .for_each(|(host, port)| self.look_up_host(&host.clone(), Wanted::Bootstrap(host, port)));
         }
         self.drain_names();
+        if self.names.dns.next_download().is_some_and(|at| at <= now) {
+            self.fetch_lists(now);
+        }
     }
 
     /// The next question to a forwarder.
