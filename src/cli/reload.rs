@@ -3,22 +3,28 @@
 use super::failure::Failure;
 use super::filter::read_filter;
 use super::flags::RunFlags;
+use super::network::try_targets_of_run;
 use super::settings::RunSettings;
 use crate::engine::config::Rates;
 use crate::engine::io::Command;
 use crate::metadata::Filter;
 use crate::reactor::Handle;
 
-/// Rates and filter can change while running; the rest takes effect at the next start. Without
+/// Rates, filter and targets can change while running; the rest takes effect at the next start. Without
 /// `with_rates` the caller sets those. The rates as they are configured now.
 pub fn reload(flags: &RunFlags, handle: &Handle, with_rates: bool) -> Option<Rates> {
-    let read = flags.settings_of_run().and_then(|settings| Ok((settings.rates, filter_of(&settings)?)));
-    let (rates, filter) = read
+    let read = flags
+        .settings_of_run()
+        .and_then(|settings| Ok((settings.rates, filter_of(&settings)?, try_targets_of_run(&settings)?)));
+    let (rates, filter, targets) = read
         .inspect_err(|failure| log::error!("not reloaded, everything stays as it was: {failure}"))
         .ok()?;
     let first = if with_rates { handle.send(Command::SetRates(rates)) } else { Ok(()) };
-    match first.and_then(|()| handle.send(Command::SetFilter(filter))) {
-        Ok(()) => log::info!("reloaded rates and filter; other settings take effect at the next start"),
+    let second = first.and_then(|()| handle.send(Command::SetFilter(filter)));
+    match second.and_then(|()| handle.send(Command::SetTargets(targets))) {
+        Ok(()) => {
+            log::info!("reloaded rates, filter and targets; other settings take effect at the next start")
+        }
         Err(_) => log::error!("not reloaded: the engine is too busy; try again"),
     }
     Some(rates)

@@ -304,7 +304,11 @@ impl Oracle {
             | Command::Peers(id, _)
             | Command::Announce(id, ..)
             | Command::Scrape(id, _) => told(*id, true),
-            Command::Resolve(id, _) | Command::CacheSummary(id) | Command::Download(id, _) => told(*id, true),
+            Command::Resolve(id, _)
+            | Command::CacheSummary(id)
+            | Command::Download(id, _)
+            | Command::PreconnectStatus(id) => told(*id, true),
+            Command::Preconnect(id, _) => told(*id, false),
             Command::Fetch(id, hash, _) => {
                 told(*id, false);
                 book.archive.want(*hash);
@@ -315,8 +319,11 @@ impl Oracle {
             }
             Command::SetFilter(filter) => book.filter = filter.clone(),
             Command::Stop => book.stopping = true,
-            Command::Bootstrap(_) | Command::BootstrapHosts(_) | Command::SetNames(_) | Command::Pause(_) => {
-            }
+            Command::Bootstrap(_)
+            | Command::BootstrapHosts(_)
+            | Command::SetNames(_)
+            | Command::SetTargets(_)
+            | Command::Pause(_) => {}
         }
     }
 
