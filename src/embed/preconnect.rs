@@ -149,12 +149,18 @@ pub fn preconnect_each(
     let engine = Engine::new(config, Recovered::default(), seed, clock.now(), clock.unix());
     let archive = KeepNothing::new(listening.wake());
     let handle = listening.handle();
+    let secure = targets.iter().any(|target| target.protocol.is_secure());
     let mut session =
         Session { targets, options, on_step, handle, round: 0, next: 0, open: 0, stopped: false };
     // This machine's addresses decide about the order of others'.
     session.send(Command::SetNames(Box::new(system)));
     session.send_next();
-    Reactor::new(listening, engine, archive, session).run();
+    let mut reactor = Reactor::new(listening, engine, archive, session);
+    if secure {
+        // Else what is measured first has that in it.
+        reactor.prepare_tls();
+    }
+    reactor.run();
     Ok(())
 }
 

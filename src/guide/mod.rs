@@ -9,6 +9,9 @@ pub mod cli {}
 #[doc = include_str!("names.md")]
 pub mod names {}
 
+#[doc = include_str!("preconnect.md")]
+pub mod preconnect {}
+
 #[doc = include_str!("tuning.md")]
 pub mod tuning {}
 

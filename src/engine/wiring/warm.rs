@@ -208,3 +208,246 @@ impl Engine {
 
 /// A greeting, or the first frames of a session; what says more wants a reader.
 const UNREAD_MAX: usize = 1_024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use crate::base::UnixTime;
+    use crate::dns::ForwarderConfig;
+    use crate::engine::config::Config;
+    use crate::engine::io::{Command, Input, NameQuestion};
+    use crate::engine::stats::LimitedBy;
+    use crate::model::{Recovered, TlsVersion, TlsWish};
+    use crate::preconnect::{Cause, Counts, Fault, Protocol, RowState, Stage};
+    use crate::wire::dns::{Kind, Name};
+
+    const TICK: Duration = Duration::from_millis(5);
+
+    /// An engine without sockets, its time, and what it wanted lately.
+    struct Rig {
+        engine: Engine,
+        now: Instant,
+        connects: Vec<(LinkId, SocketAddr, Option<Box<TlsWish>>)>,
+        closed: Vec<LinkId>,
+        writes: Vec<LinkId>,
+        answers: Vec<Answer>,
+    }
+
+    impl Rig {
+        fn new(targets: &str, change: impl FnOnce(&mut Config)) -> Self {
+            let mut config = Config::one_off(Vec::new());
+            config.targets = crate::preconnect::parse_list(targets).unwrap();
+            change(&mut config);
+            let now = Instant::from_millis(1_000);
+            let engine = Engine::new(config, Recovered::default(), [7; 32], now, UnixTime(1_000));
+            let mut rig = Self {
+                engine,
+                now,
+                connects: Vec::new(),
+                closed: Vec::new(),
+                writes: Vec::new(),
+                answers: Vec::new(),
+            };
+            rig.poll();
+            rig
+        }
+
+        fn poll(&mut self) {
+            let mut scratch = [0; 2_048];
+            for _ in 0..10_000 {
+                match self.engine.poll(self.now, UnixTime(1_000), &mut scratch) {
+                    Output::Idle(_) => return self.engine.check_invariants(),
+                    Output::Connect { link, to, tls, .. } => self.connects.push((link, to, tls)),
+                    Output::Close(link) => self.closed.push(link),
+                    Output::Write(link) => self.writes.push(link),
+                    Output::Answer(_, answer) => self.answers.push(answer),
+                    Output::Stopped => return,
+                    _ => {}
+                }
+            }
+            panic!("it never rests");
+        }
+
+        fn give(&mut self, input: Input<'_>) {
+            self.engine.handle(self.now, UnixTime(1_000), input, &mut []);
+            self.poll();
+        }
+
+        fn pass(&mut self, time: Duration) {
+            let until = self.now + time;
+            while self.now < until {
+                self.now = (self.now + TICK).min(until);
+                self.poll();
+            }
+        }
+
+        /// The only connection that was wanted since the last look.
+        fn connect(&mut self) -> (LinkId, SocketAddr, Option<Box<TlsWish>>) {
+            assert_eq!(self.connects.len(), 1, "{:?}", self.connects);
+            self.connects.remove(0)
+        }
+
+        fn secure(&mut self, link: LinkId) {
+            self.give(Input::Opened(link));
+            self.give(Input::Secured(link, facts()));
+            self.give(Input::Ticket(link));
+        }
+
+        fn counts(&self) -> Counts {
+            self.engine.pool.counts()
+        }
+    }
+
+    fn facts() -> Box<TlsFacts> {
+        Box::new(TlsFacts {
+            version: TlsVersion::V13,
+            cipher: "",
+            group: None,
+            alpn: None,
+            resumed: false,
+            retried: false,
+            certificate: None,
+        })
+    }
+
+    fn measure(target: Target, park: bool) -> Command {
+        let wish = PreconnectWish { target, timeouts: Timeouts::default(), park };
+        Command::Preconnect(CommandId(1), Box::new(wish))
+    }
+
+    #[test]
+    fn targets_are_warm_from_the_start_and_warmed_again_when_they_are_lost() {
+        let mut rig = Rig::new("127.0.0.1 7001 tcp", |_| {});
+        let (link, to, tls) = rig.connect();
+        assert_eq!((to, tls), ("127.0.0.1:7001".parse().unwrap(), None));
+        rig.give(Input::Opened(link));
+        assert_eq!((rig.counts().parked, rig.counts().warmed), (1, 1));
+        rig.pass(Duration::from_secs(10));
+        rig.give(Input::Eof(link));
+        assert_eq!((rig.closed.as_slice(), rig.counts().lost), ([link].as_slice(), 1));
+        assert!(rig.connects.is_empty());
+        rig.pass(Duration::from_secs(1));
+        let (link, ..) = rig.connect();
+        rig.give(Input::Closed(link, Reason::Refused));
+        assert_eq!((rig.counts().failed, rig.counts().parked), (1, 0));
+        let row = rig.engine.pool.rows(rig.now).remove(0);
+        let failure = row.failure.unwrap();
+        assert_eq!((failure.stage, failure.cause), (Stage::Tcp, Cause::Connect(Fault::Refused)));
+        assert_eq!(row.state, RowState::Waiting(Duration::from_secs(2)));
+    }
+
+    #[test]
+    fn a_farewell_ends_what_is_parked_and_a_greeting_is_kept() {
+        let mut rig = Rig::new("127.0.0.1 80 http", |_| {});
+        let (link, ..) = rig.connect();
+        rig.give(Input::Opened(link));
+        rig.give(Input::Received(link, b"HTTP/1.0 408 Request Time-out\r\n\r\n"));
+        assert_eq!((rig.closed.as_slice(), rig.counts().lost), ([link].as_slice(), 1));
+        let mut rig = Rig::new("127.0.0.1 22 tcp", |_| {});
+        let (link, ..) = rig.connect();
+        rig.give(Input::Opened(link));
+        rig.give(Input::Received(link, &[b'x'; 1_000]));
+        assert_eq!((rig.counts().parked, rig.engine.links.get(link).unwrap().unread()), (1, 1_000));
+        rig.give(Input::Received(link, &[b'x'; 25]));
+        assert_eq!((rig.closed.as_slice(), rig.counts().lost), ([link].as_slice(), 1));
+    }
+
+    #[test]
+    fn limits_hold_and_nobody_is_forgotten() {
+        let targets: String = (0..5).map(|port| format!("127.0.0.1 {} tcp\n", 7_000 + port)).collect();
+        let mut rig = Rig::new(&targets, |config| config.rates.half_open = 2);
+        assert_eq!(rig.connects.len(), 2);
+        assert_eq!(rig.engine.stats().limited_by, LimitedBy::HalfOpen);
+        let mut opened = 0;
+        while let Some((link, ..)) = rig.connects.pop() {
+            rig.give(Input::Opened(link));
+            opened += 1;
+            assert!(rig.engine.links.half_open <= 2);
+        }
+        assert_eq!((opened, rig.counts().parked), (5, 5));
+        // A limit that never lifts ends the wait.
+        let mut rig = Rig::new(&targets, |config| config.rates.half_open = 2);
+        rig.pass(Duration::from_secs(11));
+        assert!(rig.counts().failed >= 5, "{:?}", rig.counts());
+        assert!(rig.engine.dials.len() <= 5 && rig.engine.links.half_open <= 2);
+    }
+
+    #[test]
+    fn dns_over_tls_takes_the_connection_that_is_warm() {
+        let to: SocketAddr = "127.0.0.1:8853".parse().unwrap();
+        let mut rig = Rig::new("dns.localhost 8853 dot", |config| {
+            let tls = Some("dns.localhost".into());
+            config.dns.forwarders = vec![ForwarderConfig { tls, ..ForwarderConfig::plain(to) }];
+        });
+        // Both families are raced; IPv4 wins.
+        rig.pass(Duration::from_millis(300));
+        let four = rig.connects.iter().find(|(_, at, _)| *at == to).cloned().unwrap();
+        rig.connects.clear();
+        assert_eq!(four.2.as_ref().map(|wish| wish.alpn.clone()), Some(vec![b"dot".to_vec()]));
+        rig.secure(four.0);
+        assert_eq!((rig.counts().parked, rig.closed.len()), (1, 1), "the loser is closed");
+        let name = Box::new(Name::parse("a.test.").unwrap());
+        rig.give(Input::Command(Command::Resolve(CommandId(3), NameQuestion::Records(name, Kind::A))));
+        assert_eq!((rig.connects.len(), rig.counts().used), (0, 1));
+        assert_eq!(rig.writes, [four.0], "the question leaves on it");
+        assert!(rig.engine.send_queue(four.0).is_some_and(|queue| !queue.is_empty()));
+        rig.pass(Duration::from_millis(1_300));
+        assert!(rig.connects.iter().any(|(_, at, _)| *at == to), "the next one is opened");
+    }
+
+    #[test]
+    fn a_command_measures_and_closes() {
+        let mut rig = Rig::new("", |_| {});
+        rig.give(Input::Command(measure(Target::new("127.0.0.1", 443, Protocol::Https), false)));
+        let (link, _, tls) = rig.connect();
+        assert_eq!(tls.unwrap().alpn.len(), 2);
+        rig.pass(Duration::from_millis(20));
+        rig.secure(link);
+        let Answer::Preconnected(report, None) = rig.answers.remove(0) else { panic!("no report") };
+        assert_eq!(
+            (report.tcp, report.tickets, report.is_good()),
+            (Some(Duration::from_millis(20)), 1, true)
+        );
+        assert!(matches!(rig.answers.remove(0), Answer::Done { found: true, .. }));
+        assert_eq!((rig.closed.as_slice(), rig.engine.links.len()), ([link].as_slice(), 0));
+    }
+
+    #[test]
+    fn a_command_has_one_parked_and_then_finds_it() {
+        let mut rig = Rig::new("", |_| {});
+        let target = Target::new("127.0.0.1", 443, Protocol::Https);
+        rig.give(Input::Command(measure(target.clone(), true)));
+        let (link, _, tls) = rig.connect();
+        assert_eq!(tls.unwrap().alpn, [b"http/1.1".to_vec()]);
+        rig.secure(link);
+        assert!(matches!(rig.answers.remove(0), Answer::Preconnected(_, None)));
+        rig.answers.clear();
+        rig.pass(Duration::from_secs(3));
+        rig.give(Input::Command(measure(target.clone(), true)));
+        let Answer::Preconnected(report, Some(age)) = rig.answers.remove(0) else { panic!("no report") };
+        assert_eq!((age, report.reached), (Duration::from_secs(3), Some("127.0.0.1:443".parse().unwrap())));
+        assert!(rig.connects.is_empty() && rig.closed.is_empty());
+        assert_eq!(rig.engine.take_parked(&target.key(), None).map(|(taken, _)| taken), Some(link));
+        assert_eq!(rig.engine.take_parked(&target.key(), None), None);
+    }
+
+    #[test]
+    fn an_end_of_the_engine_is_an_end_of_everything() {
+        let mut rig = Rig::new("127.0.0.1 7001 tcp\n127.0.0.1 7002 tls", |_| {});
+        let parked = rig.connects[0].0;
+        rig.give(Input::Opened(parked));
+        rig.give(Input::Command(measure(Target::new("127.0.0.1", 7_003, Protocol::Tcp), false)));
+        assert_eq!(rig.connects.len(), 3);
+        rig.give(Input::Command(Command::Stop));
+        assert_eq!((rig.closed.len(), rig.engine.dials.len(), rig.counts().parked), (3, 0, 0));
+        let stopped = |answer: &Answer| match answer {
+            Answer::Preconnected(report, _) => report.failure.is_some_and(|it| it.cause == Cause::Stopped),
+            _ => false,
+        };
+        assert!(rig.answers.iter().any(stopped), "{:?}", rig.answers);
+        rig.connects.clear();
+        rig.pass(Duration::from_secs(5));
+        assert!(rig.connects.is_empty(), "nothing is begun any more");
+    }
+}
