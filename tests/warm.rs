@@ -410,6 +410,13 @@ fn the_seeds_spelling_works_and_what_fails_says_so() {
         assert!(output.status.success(), "{words:?}: {output:?}");
         assert!(said.contains("nothing listens on this port") && said.contains(" connected, "), "{said}");
     }
+    let output = network(&["status", "--targets", list.to_str().unwrap()], None);
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(said.starts_with("host name ") && said.contains("\ndefault route "), "{said}");
+    let output = network(&["status", "--json", "--targets", list.to_str().unwrap()], None);
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let first: Value = serde_json::from_str(said.lines().next().unwrap()).unwrap();
+    assert!(first["network"]["ipv4"].is_array() && said.lines().count() == 4, "{said}");
     fs::write(&list, format!("127.0.0.1 {dead} http\n")).unwrap();
     let output = network(&["preconnect", "--targets", list.to_str().unwrap()], None);
     assert_eq!(output.status.code(), Some(3), "{output:?}");

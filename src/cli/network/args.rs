@@ -14,7 +14,7 @@ pub enum NetworkCommand {
     Preconnect(Many),
     /// Connect to every target twice: cold, and with what was learned
     Warmup(Warmup),
-    /// Which targets can be reached now
+    /// What this machine has of a network, and which targets can be reached
     Status(Many),
     /// Connect to one target
     Test(Test),

@@ -13,9 +13,11 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
 use super::failure::{Failure, Outcome};
+use super::network_info;
 use super::print::Out;
 use crate::embed::preconnect::{CannotStart, Options, Step, preconnect_each};
 use crate::preconnect::{Report, Stats, Target, Timeouts};
+use crate::reactor::network::network_info;
 
 use args::{How, NetworkCommand};
 pub use targets::{of_run as targets_of_run, try_of_run as try_targets_of_run};
@@ -52,9 +54,21 @@ enum Shape {
     Single,
 }
 
-/// Which targets can be reached.
-fn status(how: &How, json: bool) -> Result<Outcome, Failure> {
-    connect(targets::of(&how.settings)?, how, Shape::Rows, json)
+/// What this machine has of a network, and which targets can be reached.
+fn status(how: &How, as_json: bool) -> Result<Outcome, Failure> {
+    let targets = targets::of(&how.settings)?;
+    let info = network_info();
+    let mut out = Out::new();
+    if as_json {
+        out.json(&json!({"network": network_info::json(&info)}))?;
+    } else {
+        network_info::lines(&info).iter().try_for_each(|line| out.line(line))?;
+        out.line("")?;
+    }
+    out.flush()?;
+    // Standard output is locked by whoever writes to it.
+    drop(out);
+    connect(targets, how, Shape::Rows, as_json)
 }
 
 /// Connects to all targets, in as many rounds as are wanted, and shows what came of it.
