@@ -14,17 +14,18 @@
 //! | [`dht`] | a DHT node on every listen address, and the crawl: directory, sweep, lookups |
 //! | [`metadata`] | from infohash to verified info dictionary: queue, fetch, verify, parse; serving |
 //! | [`dns`] | names: resolver, forwarders, memory; local zones and response policy |
+//! | [`preconnect`] | connections before they are needed: the race of addresses, probes, what is parked |
 //! | [`web`] | HTTP; so far only what gets things from servers |
 //! | [`engine`] | the composition: configuration, links, what is known, the archive's credits; `wiring/` holds a file for each pair of rooms that meet |
 //! | [`store`] | SQLite and the search index: writer thread, readers, care |
 //! | [`reactor`] | the driver with sockets; `sys/` has the only `unsafe` |
 //! | [`sim`] | the driver without: virtual time, faults drawn from a seed, an oracle outside the engines |
 //! | [`swarm`] | a DHT of N nodes and their torrents on loopback, for `demo`, tests and benches |
-//! | [`embed`] | parts of this for other programs: a resolver on a thread of its own |
+//! | [`embed`] | parts of this for other programs: a resolver on a thread of its own, targets connected to |
 //! | [`cli`] | one file for each command |
 //!
-//! Rooms import downwards only: `base <- model <- wire <- {dht metadata dns web} <- engine <- {reactor
-//! sim store} <- {embed swarm} <- cli`, and those in braces not each other. `tests/architecture.rs` keeps
+//! Rooms import downwards only: `base <- model <- wire <- {dht metadata dns preconnect web} <- engine <-
+//! {reactor sim store} <- {embed swarm} <- cli`, and those in braces not each other. `tests/architecture.rs` keeps
 //! that, and the lengths of functions and files, and who may touch clocks, sockets and `unsafe`.
 //!
 //! # The contract
@@ -65,6 +66,7 @@ pub mod engine;
 pub mod guide;
 pub mod metadata;
 pub mod model;
+pub mod preconnect;
 pub mod reactor;
 pub mod sim;
 pub mod store;

@@ -57,7 +57,7 @@ fn wrong_usage_is_exit_code_2_and_a_sentence() {
 #[test]
 fn what_is_not_built_says_so() {
     let home = home();
-    for args in [&["doctor"][..], &["network", "status"], &["user", "add", "x"]] {
+    for args in [&["doctor"][..], &["network", "nat"], &["user", "add", "x"]] {
         fails(&run(home.path(), args, &[]), 1, &[args[0], "not built yet"]);
     }
 }

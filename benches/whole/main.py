@@ -14,9 +14,10 @@ import results
 import sweep
 import table
 import tools
+import warming
 
 ROWS = {"answering": answering.row, "crawl": crawl.row, "sweep": sweep.row, "metadata": metadata.row,
-        "archive": archive.row, "idle": idle.row, "names": names.row}
+        "archive": archive.row, "idle": idle.row, "names": names.row, "warming": warming.row}
 
 
 def main(arguments):

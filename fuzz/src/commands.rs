@@ -85,7 +85,12 @@ impl Commands {
                 assert!(kind == Kind::Lookup && *seeds >= 0.0 && *peers >= 0.0);
             }
             Answer::Hop { .. } | Answer::Peers(_) => {}
-            Answer::Cache(_) | Answer::Downloaded(_) | Answer::Looked(_) | Answer::Records(_) => panic!("nobody asks for names here"),
+            Answer::Cache(_)
+            | Answer::Downloaded(_)
+            | Answer::Looked(_)
+            | Answer::Preconnected(..)
+            | Answer::Records(_)
+            | Answer::Warmth(_) => panic!("nobody asks for names or targets here"),
             Answer::Done { .. } => {
                 self.open.remove(&id.0);
             }

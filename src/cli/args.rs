@@ -8,6 +8,7 @@ use clap_complete::Shell;
 
 use super::flags::{PlaceFlags, RunFlags};
 use super::keys::{parse_address, parse_host};
+use super::network::args::NetworkCommand;
 use super::target::{Target, parse_target};
 use super::units::{parse_count, parse_duration, parse_percent, parse_rate, parse_size};
 
@@ -65,8 +66,9 @@ pub enum Command {
     Filter(FilterCommand),
     /// Look names up: addresses or records, who gave the answer, how long it took
     Resolve(Resolve),
-    /// Warm connections, network and port mappings (not built yet)
-    Network(Network),
+    /// Connections to targets: measured, warmed, tested
+    #[command(subcommand)]
+    Network(NetworkCommand),
     /// Follow events over WebSocket (not built yet)
     Client(Client),
     /// Users (not built yet)
@@ -399,14 +401,6 @@ pub struct Resolve {
     /// Names a second at most
     #[arg(long, value_name = "N", value_parser = parse_rate)]
     pub rate: Option<u64>,
-}
-
-/// `network`
-#[derive(Debug, Args)]
-pub struct Network {
-    /// What to look at
-    #[arg(value_parser = ["preconnect", "warmup", "status", "test", "nat"])]
-    pub what: String,
 }
 
 /// `client`

@@ -19,6 +19,10 @@ pub struct RunFlags(Layer);
 #[derive(Clone, Debug, Default)]
 pub struct PlaceFlags(Layer);
 
+/// Those that say whom to ask for names and where to connect to: flags of `network`.
+#[derive(Clone, Debug, Default)]
+pub struct NetworkFlags(Layer);
+
 impl RunFlags {
     /// Flags, environment and file; what the database keeps is not read yet.
     pub fn layers(&self) -> Result<Layers, Failure> {
@@ -43,6 +47,34 @@ impl PlaceFlags {
     /// The settings as far as flags of this command, the environment and the file give them.
     pub fn settings(&self) -> Result<RunSettings, Failure> {
         settings(&self.0, &[])
+    }
+}
+
+impl NetworkFlags {
+    /// The settings as far as flags of this command, the environment and the file give them.
+    pub fn settings(&self) -> Result<RunSettings, Failure> {
+        settings(&self.0, &[])
+    }
+}
+
+impl Args for NetworkFlags {
+    fn augment_args(command: Command) -> Command {
+        augment(command, |key| NETWORK.contains(&key.name))
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for NetworkFlags {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, Error> {
+        Ok(Self(read(matches)))
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), Error> {
+        self.0 = read(matches);
+        Ok(())
     }
 }
 
@@ -166,6 +198,7 @@ fn read(matches: &ArgMatches) -> Layer {
 }
 
 const NO_NAT: &str = "no-nat";
+const NETWORK: [&str; 3] = ["targets", "dns-forwarder", "config"];
 const PLACE: [&str; 4] = ["data-dir", "db", "config", "log"];
 
 #[cfg(test)]

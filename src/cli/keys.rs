@@ -280,8 +280,8 @@ pub const KEYS: &[Key] = &[
     detail("dns-policy", Kind::Texts, "", Group::Dns, "RPZ zone, hosts file or list of names to block, file or URL; may be given several times"),
     detail("dns-allow", Kind::Networks, "", Group::Dns, "Networks that may ask; may be given several times [default: private and loopback]"),
     detail("dns-rate", Kind::Rate, "1000/s", Group::Dns, "Answers a second for each client address, loopback exempt"),
-    later("preconnect", Kind::Switch, "off", Group::Dns, "Keep connections to the targets warm"),
-    later("targets", Kind::Path, "", Group::Dns, "File of targets for --preconnect"),
+    detail("preconnect", Kind::Switch, "off", Group::Dns, "Keep connections to the targets warm; on if --targets is given"),
+    everyday("targets", Kind::Path, "", Group::Dns, "File of targets, HOST PORT PROTOCOL on each line"),
 
     later("nat", Kind::Switch, "on", Group::Others, "Open the router's ports (PCP, NAT-PMP, UPnP)"),
     later("map-http", Kind::Switch, "off", Group::Others, "Open a port for the API too"),

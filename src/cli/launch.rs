@@ -13,6 +13,7 @@ use crate::engine::Engine;
 use crate::engine::config::Config;
 use crate::metadata::Filter;
 use crate::model::Recovered;
+use crate::preconnect::Target;
 use crate::reactor::{
     Clock, Exit, Handle, Listen, Observer, Reactor, ReactorConfig, StartError, listen, sys,
 };
@@ -73,7 +74,7 @@ pub fn run<O: Observer<Engine>>(mut crawler: Crawler<O>) -> Result<(Engine, O), 
 }
 
 /// The engine's configuration; it learns its addresses when they are bound.
-pub fn engine_config(settings: &RunSettings, filter: Filter) -> Config {
+pub fn engine_config(settings: &RunSettings, filter: Filter, targets: Vec<Target>) -> Config {
     Config {
         sweep: settings.sweep,
         passive: settings.passive,
@@ -83,6 +84,7 @@ pub fn engine_config(settings: &RunSettings, filter: Filter) -> Config {
         filter,
         dns_listen: settings.dns.into_iter().collect(),
         dns_clients: settings.dns_clients.clone(),
+        targets,
         dns: dns::Config { strategy: settings.dns_strategy, ..dns::Config::new(Vec::new()) },
         ..Config::new(Vec::new(), settings.rates)
     }

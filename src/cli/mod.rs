@@ -24,6 +24,7 @@ pub mod layers;
 pub mod live;
 pub mod man;
 pub mod names;
+pub mod network;
 pub mod network_info;
 pub mod operation;
 pub mod peers;
@@ -90,6 +91,7 @@ fn parse(mut args: Vec<OsString>) -> Result<Option<Cli>, Failure> {
     if all {
         args.retain(|arg| arg != "--all");
     }
+    split_seed_spelling(&mut args);
     let matches = command(all).try_get_matches_from(args);
     match matches.and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => Ok(Some(cli)),
@@ -97,6 +99,17 @@ fn parse(mut args: Vec<OsString>) -> Result<Option<Cli>, Failure> {
             fault.print().map(|()| None).map_err(|_| Failure::reader_gone())
         }
         Err(fault) => Err(Failure::usage(sentence(&fault))),
+    }
+}
+
+/// `network:test` is `network test`.
+fn split_seed_spelling(args: &mut Vec<OsString>) {
+    let is_word = |arg: &&OsString| arg.to_str().is_some_and(|arg| !arg.starts_with('-'));
+    let Some(at) = args.iter().skip(1).position(|arg| is_word(&arg)).map(|at| at + 1) else { return };
+    let split = args[at].to_str().and_then(|arg| arg.strip_prefix("network:")).map(OsString::from);
+    if let Some(word) = split {
+        args[at] = "network".into();
+        args.insert(at + 1, word);
     }
 }
 
@@ -126,7 +139,7 @@ fn dispatch(cli: Cli) -> Result<Outcome, Failure> {
         Command::Simulate(args) => simulate::run(&args, json),
         Command::Import(_) => Err(Failure::not_built("import")),
         Command::Resolve(args) => resolve::run(&args, json),
-        Command::Network(_) => Err(Failure::not_built("network")),
+        Command::Network(command) => network::run(&command, json),
         Command::Client(_) => Err(Failure::not_built("client")),
         Command::User(_) => Err(Failure::not_built("user")),
         Command::Key(_) => Err(Failure::not_built("key")),
@@ -212,6 +225,13 @@ mod tests {
             "filter test f",
             "resolve a b @1.1.1.1 --type MX --file f --rate 100/s",
             "network preconnect",
+            "network preconnect --targets f --sequential --repeat 5 -v --tls-timeout 2s",
+            "network:preconnect --dns-forwarder 127.0.0.1",
+            "--json network:warmup parallel",
+            "network warmup --sequential",
+            "network:status",
+            "network:test localhost 8080 http",
+            "network nat",
             "client ws://x --type t --user u",
             "user add x",
             "key list",

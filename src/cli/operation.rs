@@ -141,13 +141,15 @@ fn as_text(said: &Answer, fresh: &[SocketAddr]) -> Vec<String> {
         Answer::Scraped { seeds, peers } => {
             vec![format!("about {seeds:.0} seeds and {peers:.0} other peers")]
         }
-        // Names are looked up by a command of its own.
+        // Names and targets have commands of their own.
         Answer::Done { .. }
         | Answer::Cache(_)
         | Answer::Downloaded(_)
         | Answer::Local(_)
         | Answer::Looked(_)
-        | Answer::Records(_) => Vec::new(),
+        | Answer::Preconnected(..)
+        | Answer::Records(_)
+        | Answer::Warmth(_) => Vec::new(),
         Answer::Torrent(torrent) => {
             vec![format!("{}  {}", torrent.infohash, crate::model::torrent::display_name(&torrent.name))]
         }
@@ -169,7 +171,9 @@ fn as_json(said: &Answer, fresh: &[SocketAddr]) -> Vec<String> {
         | Answer::Downloaded(_)
         | Answer::Local(_)
         | Answer::Looked(_)
-        | Answer::Records(_) => Vec::new(),
+        | Answer::Preconnected(..)
+        | Answer::Records(_)
+        | Answer::Warmth(_) => Vec::new(),
         Answer::Torrent(torrent) => vec![super::torrent_json::torrent(torrent)],
     };
     lines.iter().map(Value::to_string).collect()

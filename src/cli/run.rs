@@ -11,6 +11,7 @@ use super::failure::{Failure, Outcome};
 use super::flags::RunFlags;
 use super::launch::{self, engine_config, launch, reactor_config, store_config};
 use super::names::Follow;
+use super::network::targets_of_run as targets_of;
 use super::reload::filter_of;
 use super::session::literal;
 use super::settings::RunSettings;
@@ -34,7 +35,7 @@ pub fn run(flags: &RunFlags) -> Result<Outcome, Failure> {
     create_folder(&settings.db)?;
     let reload = (flags.clone(), reading.clone());
     let crawler = launch(
-        engine_config(&settings, filter),
+        engine_config(&settings, filter, targets_of(&settings)),
         &reactor_config(&settings),
         store_config(&settings),
         |handle, kept| Watch::new(&settings, reload, handle, kept),

@@ -52,6 +52,10 @@ pub struct RunSettings {
     pub dns_clients: listener::Config,
     /// Zones that are answered from, and lists of what is answered otherwise.
     pub dns_local: zones::Named,
+    /// Keep connections to the targets warm.
+    pub preconnect: bool,
+    /// The file of targets; none: those that are shipped.
+    pub targets: Option<PathBuf>,
     /// What is never kept.
     pub filter: Option<PathBuf>,
     /// Contact peers on ports below 1024.
@@ -118,6 +122,11 @@ impl RunSettings {
             dns: values.address_or_off("dns")?,
             dns_clients: values.dns_clients()?,
             dns_local: zones::Named { zones: values.texts("dns-zone"), lists: values.texts("dns-policy") },
+            preconnect: match values.origin("preconnect") {
+                Origin::Default => values.text("targets").is_some(),
+                _ => values.one("preconnect", keys::parse_switch)?,
+            },
+            targets: values.text("targets").map(PathBuf::from),
             filter: values.text("filter").map(PathBuf::from),
             low_ports: values.one("peer-ports-below-1024", keys::parse_switch)?,
             keep_info: values.text("keep") == Some("info"),

@@ -32,6 +32,8 @@ pub struct Looked {
     pub exists: bool,
     /// How long it took.
     pub elapsed: Duration,
+    /// Nothing more will come. Else one family's addresses are still looked up.
+    pub complete: bool,
 }
 
 /// The room: a resolver, look-ups of hosts over it, local zones and policy.
@@ -62,6 +64,8 @@ struct Lookup {
     /// A failure that was met on the way here.
     failure: Option<Failure>,
     exists: bool,
+    /// The first family's addresses are told at once.
+    early: bool,
 }
 
 impl Dns {
@@ -83,6 +87,16 @@ impl Dns {
     /// Wants the addresses of a host; `user` comes back with [`Dns::poll_looked`]. A name that ends
     /// with a dot is taken as it is, else search suffixes are tried as resolv.conf(5) says.
     pub fn look_up(&mut self, cx: &mut Cx<'_>, host: &str, user: u64) {
+        self.begin(cx, host, user, false);
+    }
+
+    /// The same for whoever can begin with half of it: the addresses of the family that is known
+    /// first come at once (RFC 8305, section 3), and then all.
+    pub fn look_up_early(&mut self, cx: &mut Cx<'_>, host: &str, user: u64) {
+        self.begin(cx, host, user, true);
+    }
+
+    fn begin(&mut self, cx: &mut Cx<'_>, host: &str, user: u64, early: bool) {
         let began = cx.now;
         let fail = |name, failure| Looked {
             name,
@@ -91,6 +105,7 @@ impl Dns {
             failure: Some(failure),
             exists: false,
             elapsed: Duration::ZERO,
+            complete: true,
         };
         if let Ok(ip) = host.parse::<IpAddr>() {
             let mut looked = fail(super::hosts::reverse(ip), Failure::Stopped);
@@ -103,7 +118,7 @@ impl Dns {
         if self.lookups.len() >= LOOKUPS_MAX {
             return self.looked.push_back((user, Box::new(fail(Name::ROOT, Failure::Overloaded))));
         }
-        let lookup = Lookup { user, names, v4: None, v6: None, began, failure: None, exists: false };
+        let lookup = Lookup { user, names, v4: None, v6: None, began, failure: None, exists: false, early };
         let token = self.lookups.insert(lookup);
         self.ask(cx, token, &first);
     }
@@ -151,7 +166,7 @@ impl Dns {
         } else {
             lookup.v6 = Some(resolved);
         }
-        let (Some(v4), Some(v6)) = (&lookup.v4, &lookup.v6) else { return };
+        let (Some(v4), Some(v6)) = (&lookup.v4, &lookup.v6) else { return self.tell_early(cx, token) };
         let both = [v6, v4];
         let name = v4.name.clone();
         let mut found = Vec::new();
@@ -180,8 +195,26 @@ impl Dns {
             failure: lookup.failure,
             exists: lookup.exists,
             elapsed: cx.now.since(lookup.began),
+            complete: true,
         };
         self.looked.push_back((lookup.user, Box::new(looked)));
+    }
+
+    /// Tells what one family has, if somebody can make use of it.
+    fn tell_early(&mut self, cx: &Cx<'_>, token: Token) {
+        let Some(lookup) = self.lookups.get(token).filter(|lookup| lookup.early) else { return };
+        let Some(half) = lookup.v4.as_ref().or(lookup.v6.as_ref()) else { return };
+        let (Ok(given), mut found) = (&half.result, Vec::new()) else { return };
+        addresses(half, &mut found);
+        if found.is_empty() {
+            return;
+        }
+        let (name, source, user) = (half.name.clone(), given.source.clone(), lookup.user);
+        let elapsed = cx.now.since(lookup.began);
+        self.sort(&mut found);
+        let (addresses, failure, exists) = (found, None, true);
+        let looked = Looked { name, addresses, source, failure, exists, elapsed, complete: false };
+        self.looked.push_back((user, Box::new(looked)));
     }
 
     fn sort(&self, found: &mut Vec<(IpAddr, u32)>) {

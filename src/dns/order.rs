@@ -15,18 +15,6 @@ pub fn sort(destinations: &mut [IpAddr], sources: &[IpAddr]) {
     }
 }
 
-/// The families in turn, beginning with the first address's (RFC 8305, section 4).
-pub fn interleave(sorted: &[IpAddr]) -> Vec<IpAddr> {
-    let Some(first) = sorted.first() else { return Vec::new() };
-    let (own, other): (Vec<_>, Vec<_>) =
-        sorted.iter().copied().partition(|ip| ip.is_ipv4() == first.is_ipv4());
-    let mut turns = Vec::with_capacity(sorted.len());
-    for at in 0..own.len().max(other.len()) {
-        turns.extend(own.get(at).into_iter().chain(other.get(at)));
-    }
-    turns
-}
-
 type Candidate = (IpAddr, Option<IpAddr>);
 
 fn compare(a: &Candidate, b: &Candidate) -> Ordering {
@@ -157,12 +145,5 @@ mod tests {
         assert_eq!(sorted("2001:db8::1 192.0.2.1", "127.0.0.1 ::1 10.0.0.2"), "192.0.2.1 2001:db8::1");
         assert_eq!(sorted("192.0.2.2 192.0.2.1", "10.0.0.2"), "192.0.2.2 192.0.2.1", "turns are kept");
         assert_eq!(sorted("::1 127.0.0.1", "127.0.0.1"), "127.0.0.1 ::1");
-    }
-
-    #[test]
-    fn families_take_turns() {
-        let turns = interleave(&all("2001:db8::1 2001:db8::2 2001:db8::3 192.0.2.1"));
-        assert_eq!(turns, all("2001:db8::1 192.0.2.1 2001:db8::2 2001:db8::3"));
-        assert!(interleave(&[]).is_empty());
     }
 }

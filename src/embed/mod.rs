@@ -63,6 +63,7 @@
 //! ```
 
 mod archive;
+pub mod preconnect;
 mod resolver;
 pub mod system;
 mod watch;

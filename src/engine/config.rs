@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use crate::dns;
 use crate::metadata::Filter;
+use crate::preconnect::Target;
 
 /// The engine's settings.
 #[derive(Clone, Debug)]
@@ -42,6 +43,8 @@ pub struct Config {
     pub filter: Filter,
     /// Whom to ask about names, and how.
     pub dns: dns::Config,
+    /// Connections that are kept open for whoever will need one.
+    pub targets: Vec<Target>,
 }
 
 /// Rates and caps; 0 is no limit.
@@ -123,6 +126,7 @@ impl Config {
             ports_below_1024: false,
             filter: Filter::default(),
             dns: dns::Config::new(Vec::new()),
+            targets: Vec::new(),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::base::{Id, InfoHash, Instant, NodeId, Path, SocketId, Token};
 use crate::model::{StoreOp, StoreResult, TlsFacts, TlsFailure, TlsWish, Torrent};
@@ -9,6 +10,7 @@ use crate::model::{StoreOp, StoreResult, TlsFacts, TlsFailure, TlsWish, Torrent}
 use crate::dns;
 use crate::dns::policy::{HitFacts, RpzUpdate};
 use crate::dns::zones::ZoneEvent;
+use crate::preconnect::{Counts, Report, Row, Target, Timeouts};
 use crate::wire::dns::{Kind, Name};
 
 pub use super::wiring::download::{DownloadFailure, DownloadWish, Downloaded, REDIRECTS_MAX};
@@ -108,6 +110,8 @@ pub enum Why {
     Link,
     /// A query has no answer yet.
     Query,
+    /// A connection is being opened, or has been open for long enough.
+    Warm,
     /// A question about a name has no answer yet, or a server is to be asked again.
     Name,
     /// A bucket will have refilled.
@@ -163,6 +167,12 @@ pub enum Command {
     CacheSummary(CommandId),
     /// A thing over HTTP.
     Download(CommandId, Box<DownloadWish>),
+    /// A connection to a target, to be measured or kept.
+    Preconnect(CommandId, Box<PreconnectWish>),
+    /// What is warm.
+    PreconnectStatus(CommandId),
+    /// What is to be warm from now on.
+    SetTargets(Vec<Target>),
     /// Whom to ask about names, and which need nobody.
     SetNames(Box<dns::System>),
     /// Local zones and policy: to be told, or to be changed and kept. [`Answer::Local`] comes when
@@ -194,6 +204,27 @@ pub enum Command {
     Pause(bool),
     /// Save, drain, close; then comes [`Output::Stopped`].
     Stop,
+}
+
+/// What is wanted of a target.
+#[derive(Clone, Debug)]
+pub struct PreconnectWish {
+    /// Which.
+    pub target: Target,
+    /// How long each stage may take.
+    pub timeouts: Timeouts,
+    /// Keep the connection for clients of ours, and use one that is kept already. Otherwise it is
+    /// closed once it is measured.
+    pub park: bool,
+}
+
+/// How the targets stand that are to be warm.
+#[derive(Clone, Debug)]
+pub struct Warmth {
+    /// What was counted.
+    pub counts: Counts,
+    /// Each target.
+    pub rows: Vec<Row>,
 }
 
 /// What is wanted of a name.
@@ -242,6 +273,11 @@ pub enum Answer {
     Downloaded(Box<Downloaded>),
     /// What came of a question or a change of local zones and policy, or why it was not made.
     Local(Box<Result<dns::keeper::Said, dns::keeper::Refusal>>),
+    /// A target was connected to, or not. With an age: one was parked already, since so long, and
+    /// nothing was measured.
+    Preconnected(Box<Report>, Option<Duration>),
+    /// What is warm.
+    Warmth(Box<Warmth>),
     /// The command is done; nothing else follows.
     Done {
         /// It found or did something.

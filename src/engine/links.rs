@@ -12,6 +12,7 @@ use crate::metadata::{Fetch, Library, Serve};
 use crate::web::Get;
 
 use super::io::LinkId;
+use super::wiring::dial::Warm;
 
 /// Every stream.
 #[derive(Default)]
@@ -59,6 +60,8 @@ pub(super) enum Machine {
         /// It is to be secured first.
         tls: bool,
     },
+    /// Nobody uses it yet: it is being opened for somebody, or parked.
+    Warm(Warm),
 }
 
 /// Info dictionaries that we serve, by every hash they go by.
@@ -126,6 +129,14 @@ impl Links {
             self.half_open -= 1;
         }
         Some(link)
+    }
+
+    /// Gives a link of [`Machine::Warm`] to somebody else.
+    pub(super) fn change(&mut self, id: LinkId, machine: Machine) {
+        if let Some(link) = self.slots.get_mut(id.0) {
+            debug_assert!(matches!(link.machine, Machine::Warm(_)), "others are counted");
+            link.machine = machine;
+        }
     }
 
     /// The links on which this torrent is being fetched.
@@ -219,6 +230,11 @@ impl Link {
         !self.rest.is_empty()
     }
 
+    /// How many received bytes wait for a machine that wants them.
+    pub(super) fn unread(&self) -> usize {
+        self.rest.len()
+    }
+
     pub(super) fn flow(id: LinkId) -> Flow {
         Flow::Tcp(id.0.pack())
     }
@@ -232,7 +248,7 @@ impl Machine {
             Self::Fetch(fetch) => fetch.on_bytes(now, data).ok(),
             Self::Serve(serve) => serve.on_bytes(now, data, shelf).ok(),
             Self::Get { get, .. } => get.on_bytes(now, data).ok(),
-            Self::Names(..) | Self::Client(_) => None,
+            Self::Names(..) | Self::Client(_) | Self::Warm(_) => None,
         }
     }
 
@@ -246,7 +262,7 @@ impl Machine {
             Self::Serve(serve) => serve.poll_write(out),
             Self::Client(client) => client.poll_write(out),
             Self::Get { get, .. } => get.poll_write(out),
-            Self::Names(..) => {}
+            Self::Names(..) | Self::Warm(_) => {}
         }
     }
 
@@ -256,13 +272,13 @@ impl Machine {
             Self::Serve(serve) => serve.on_deadline(now),
             Self::Client(client) => client.on_deadline(now),
             Self::Get { get, .. } => get.on_deadline(now),
-            Self::Names(..) => {}
+            Self::Names(..) | Self::Warm(_) => {}
         }
     }
 
     pub(super) fn wants_read(&self) -> bool {
         match self {
-            Self::Fetch(_) | Self::Get { .. } | Self::Names(..) => true,
+            Self::Fetch(_) | Self::Get { .. } | Self::Names(..) | Self::Warm(_) => true,
             Self::Serve(serve) => serve.wants_read(),
             Self::Client(client) => client.wants_read(),
         }
@@ -273,7 +289,7 @@ impl Machine {
         match self {
             Self::Serve(serve) => serve.is_over(),
             Self::Client(client) => client.is_over(),
-            Self::Fetch(_) | Self::Get { .. } | Self::Names(..) => false,
+            Self::Fetch(_) | Self::Get { .. } | Self::Names(..) | Self::Warm(_) => false,
         }
     }
 
@@ -284,7 +300,7 @@ impl Machine {
             Self::Client(client) => client.next_deadline(),
             Self::Get { get, .. } => get.next_deadline(),
             // Its room wakes it.
-            Self::Names(..) => None,
+            Self::Names(..) | Self::Warm(_) => None,
         }
     }
 }

@@ -28,7 +28,8 @@ use crate::dns::listener::Listener;
 use crate::dns::{Dns, Resolver};
 use crate::metadata::queue::{self, Queue};
 use crate::metadata::{Budget, Serve, verify};
-use crate::model::{Recovered, SavedId, StoreOp, TlsFailure};
+use crate::model::{Recovered, SavedId, StoreOp, TlsFacts, TlsFailure};
+use crate::preconnect::{Pool, PoolConfig};
 
 use config::{Config, Rates};
 use io::{AcceptorId, Input, LinkId, Output, Reason, Why, Worked};
@@ -38,6 +39,7 @@ use pace::Pace;
 use persist::Persist;
 use stats::{LimitedBy, Stats, Tallies};
 use wiring::commands::Running;
+use wiring::dial::Dials;
 use wiring::download::{DownloadFailure, Downloads};
 use wiring::names::Names;
 use wiring::refresh::Refresh;
@@ -51,6 +53,8 @@ pub struct Engine {
     dht: Dht,
     names: Names,
     downloads: Downloads,
+    dials: Dials,
+    pool: Pool,
     queue: Queue,
     links: Links,
     known: Known,
@@ -107,12 +111,16 @@ impl Engine {
         if !config.dns_listen.is_empty() {
             dns.listener = Some(Box::new(Listener::new(config.dns_clients.clone(), &mut rng)));
         }
+        let mut pool = Pool::new(PoolConfig::default());
+        pool.set_targets(now, config.targets.clone());
         Self {
             buckets,
             pace: Pace::default(),
             dht,
             names: Names::new(dns),
             downloads: Downloads::default(),
+            dials: Dials::default(),
+            pool,
             queue,
             links: Links::default(),
             known,
@@ -159,13 +167,13 @@ impl Engine {
                 return len;
             }
             Input::Bound(socket, bound) => self.on_bound(socket, bound),
-            Input::Secured(link, _) => self.on_secured(link),
-            Input::Ticket(_) => {}
+            Input::Secured(link, facts) => self.on_secured(link, facts),
+            Input::Ticket(link) => self.on_ticket(link),
             Input::Opened(link) => self.on_opened(link, now),
             Input::Received(link, data) => self.on_received(link, data, now),
             Input::Eof(link) => self.on_eof(link, now),
             Input::Closed(id, reason) => self.on_closed(id, reason, now),
-            Input::Insecure(id, failure) => self.on_insecure(id, &failure, now),
+            Input::Insecure(id, failure) => self.on_insecure(id, *failure, now),
             Input::Stored(result) => {
                 for lost in self.persist.on_result(result) {
                     self.known.remove(&lost);
@@ -201,6 +209,9 @@ impl Engine {
         if self.stopping {
             return self.poll_stopping(now);
         }
+        // Before the questions leave: these have some.
+        self.start_warming();
+        self.start_dials();
         if let Some((path, len)) = self.names_transmit(scratch) {
             return Output::Datagram(path, len);
         }
@@ -389,6 +400,7 @@ impl Engine {
         self.names.dns.resolver.check_invariants();
         self.links.check_invariants();
         self.downloads.check_invariants();
+        self.pool.check_invariants();
         assert!(self.queue.stats().looking <= self.dht.lookups(), "every lookup that is waited for goes on");
     }
 
@@ -407,6 +419,10 @@ impl Engine {
         self.buckets.flows.receive(now, Link::flow(id));
         let Some(link) = self.links.opened(id) else { return };
         match &mut link.machine {
+            Machine::Warm(warm) => {
+                let warm = *warm;
+                return self.warm_opened(warm);
+            }
             Machine::Fetch(fetch) => {
                 fetch.on_opened(now);
                 let (hash, remote) = (fetch.hash(), link.remote);
@@ -422,24 +438,42 @@ impl Engine {
         self.after_machine(id, now);
     }
 
-    fn on_secured(&mut self, id: LinkId) {
+    fn on_secured(&mut self, id: LinkId, facts: Box<TlsFacts>) {
         match self.links.get(id).map(|link| &link.machine) {
             Some(Machine::Names(conn, true)) => {
                 let conn = *conn;
                 self.names_ready(conn);
             }
             Some(Machine::Get { .. }) => self.get_opened(id, true),
+            Some(Machine::Warm(warm)) => {
+                let warm = *warm;
+                self.warm_secured(warm, facts);
+            }
             Some(Machine::Names(_, false) | Machine::Fetch(_) | Machine::Serve(_) | Machine::Client(_))
             | None => {}
         }
     }
 
-    fn on_insecure(&mut self, id: LinkId, failure: &TlsFailure, now: Instant) {
-        if !matches!(self.links.get(id).map(|link| &link.machine), Some(Machine::Get { .. })) {
-            return self.on_closed(id, Reason::Reset, now);
+    fn on_ticket(&mut self, id: LinkId) {
+        if let Some(Machine::Warm(warm)) = self.links.get(id).map(|link| &link.machine) {
+            let warm = *warm;
+            self.warm_ticket(warm);
         }
-        if let Some(link) = self.links.remove(id) {
-            self.get_closed(&link, DownloadFailure::Tls(failure.cause));
+    }
+
+    fn on_insecure(&mut self, id: LinkId, failure: TlsFailure, now: Instant) {
+        match self.links.get(id).map(|link| &link.machine) {
+            Some(Machine::Get { .. }) => {
+                if let Some(link) = self.links.remove(id) {
+                    self.get_closed(&link, DownloadFailure::Tls(failure.cause));
+                }
+            }
+            Some(Machine::Warm(warm)) => {
+                let warm = *warm;
+                self.links.remove(id);
+                self.warm_insecure(warm, failure);
+            }
+            _ => self.on_closed(id, Reason::Reset, now),
         }
     }
 
@@ -454,6 +488,10 @@ impl Engine {
                 return self.names_received(id, conn, data);
             }
             Machine::Client(_) => return self.client_received(id, data, now),
+            Machine::Warm(warm) => {
+                let warm = *warm;
+                return self.warm_received(id, warm, data);
+            }
             Machine::Fetch(_) | Machine::Get { .. } | Machine::Serve(_) => {}
         }
         let shelf = &self.shelf;
@@ -479,6 +517,10 @@ impl Engine {
                 client.on_eof();
                 self.after_machine(id, now);
             }
+            Some(Machine::Warm(warm)) => {
+                let warm = *warm;
+                self.warm_eof(id, warm);
+            }
             Some(Machine::Names(conn, _)) => {
                 let conn = *conn;
                 self.close(id);
@@ -494,6 +536,7 @@ impl Engine {
             Machine::Names(conn, _) => self.names_lost(conn),
             Machine::Client(client) => self.client_gone(&client),
             Machine::Get { .. } => self.get_closed(&link, DownloadFailure::Connect(reason)),
+            Machine::Warm(warm) => self.warm_closed(warm, reason),
             Machine::Fetch(_) | Machine::Serve(_) => self.fetch_closed(&link, reason, now),
         }
     }
@@ -546,6 +589,7 @@ impl Engine {
         dht.on_deadline(&mut cx);
         self.drain_dht(now);
         self.names_deadline(now);
+        self.warm_deadline(now);
         if self.flush_at <= now {
             self.flush_at = now + FLUSH_EVERY;
             self.queue.on_deadline(now);
@@ -576,6 +620,7 @@ impl Engine {
         let refresh = self.refresh.next_deadline().filter(|_| self.wants_work()).map(|at| (at, Why::Retry));
         let name = self.names.next_deadline().map(|at| (at, Why::Name));
         let link = self.links.next_deadline().map(|at| (at, Why::Link));
+        let warm = self.warm_next_deadline().map(|at| (at, Why::Warm));
         // What is overdue waits for something else than time, or for the next look at everything.
         let retry = self.queue.next_deadline().filter(|at| *at > now && self.wants_work());
         let retry = retry.map(|at| (at, Why::Retry));
@@ -583,7 +628,7 @@ impl Engine {
             Some(self.buckets.bytes_in.ready_at(now, 1)).filter(|at| *at > now).map(|at| (at, Why::Rate));
         let write = self.pace.next_deadline(&self.buckets.bytes_out).map(|at| (at, Why::Rate));
         let own = [Some((self.flush_at, Why::Save)), Some((self.save_at, Why::Save))];
-        let all = [dht, name, link, retry, refresh, read, write].into_iter().chain(own).flatten();
+        let all = [dht, name, link, warm, retry, refresh, read, write].into_iter().chain(own).flatten();
         let (at, why) = all.min_by_key(|(at, _)| *at).unwrap_or((self.flush_at, Why::Save));
         // A wish that a limit holds back is looked at again shortly, not at once.
         (at.max(now + TURN_MIN), why)
@@ -623,6 +668,7 @@ impl Engine {
         }
         self.stopping = true;
         self.stop_downloads();
+        self.stop_warm();
         self.stop_names(now);
         self.save_answers();
         self.links.ids().into_iter().for_each(|id| self.close(id));

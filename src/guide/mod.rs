@@ -11,6 +11,8 @@ pub mod names {}
 
 #[doc = include_str!("zones.md")]
 pub mod zones {}
+#[doc = include_str!("preconnect.md")]
+pub mod preconnect {}
 
 #[doc = include_str!("tuning.md")]
 pub mod tuning {}

@@ -23,6 +23,8 @@ impl Tls {
         Self
     }
 
+    pub(super) fn prepare(&mut self) {}
+
     pub(super) fn set_clock(&self, _: UnixTime) {}
 
     pub(super) fn open(&mut self, _: &TlsWish) -> Result<Session, TlsCause> {

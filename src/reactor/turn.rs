@@ -166,6 +166,11 @@ impl<E: Drive, A: Archive, O: Observer<E>, N: Net> Reactor<E, A, O, N> {
         }
     }
 
+    /// Reads the roots of trust now. Otherwise the first connection with TLS has to wait for that.
+    pub fn prepare_tls(&mut self) {
+        self.tls.prepare();
+    }
+
     /// Turns until the engine has stopped.
     pub fn run(&mut self) -> Exit {
         loop {

@@ -290,7 +290,7 @@ mod tests {
     fn looked(addresses: Vec<(IpAddr, u32)>, failure: Option<Failure>) -> Looked {
         let elapsed = Duration::from_micros(1_250);
         let name = Name::parse("a.test").unwrap();
-        Looked { name, addresses, source: Source::Hosts, failure, exists: true, elapsed }
+        Looked { name, addresses, source: Source::Hosts, failure, exists: true, elapsed, complete: true }
     }
 
     #[test]

@@ -392,7 +392,7 @@ impl Dns {
         while self.keeper.busy.is_none() {
             let Some(wish) = self.keeper.queue.pop_front() else { return };
             match wish {
-                Wish::Ask(user, ask) => self.begin(at, user, ask),
+                Wish::Ask(user, ask) => self.begin_ask(at, user, ask),
                 Wish::File(read) => self.take_file(read),
                 Wish::FilesEnd(names, unread) => self.end_files(names, unread),
                 Wish::Save(origin) => self.save_again(&origin),
@@ -407,7 +407,7 @@ impl Dns {
         }
     }
 
-    fn begin(&mut self, at: At, user: u64, ask: Ask) {
+    fn begin_ask(&mut self, at: At, user: u64, ask: Ask) {
         match ask {
             Ask::Zone(change) => self.change_zone(user, change),
             Ask::Zones { after, limit } => {

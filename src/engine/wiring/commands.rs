@@ -37,6 +37,9 @@ impl Engine {
             Command::Resolve(id, question) => self.resolve(id, question),
             Command::CacheSummary(id) => self.summarise_names(id),
             Command::Download(id, wish) => self.download(*wish, Caller::Command(id)),
+            Command::Preconnect(id, wish) => self.preconnect(id, *wish),
+            Command::PreconnectStatus(id) => self.warmth(id),
+            Command::SetTargets(targets) => self.set_targets(targets),
             Command::SetNames(system) => self.set_names(*system),
             Command::Local(id, ask) => self.on_local_command(id, *ask),
             Command::SetZones(read) => {

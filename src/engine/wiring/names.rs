@@ -12,6 +12,7 @@ use crate::engine::io::{Answer, BindFault, CommandId, Event as Live, LinkId, Nam
 use crate::engine::links::Machine;
 use crate::engine::wiring::local::Awaited;
 use crate::model::TlsWish;
+use crate::preconnect::{Key, Protocol};
 use crate::wire::dns::{Kind, Name};
 
 /// The room and what of it belongs to the engine's other parts.
@@ -34,6 +35,8 @@ enum Wanted {
     Command(CommandId),
     Bootstrap(String, u16),
     Download(Token),
+    /// A connection is to be opened.
+    Dial(Token),
 }
 
 impl Names {
@@ -185,6 +188,14 @@ impl Engine {
         self.persist.answers(answers);
     }
 
+    /// The name of a connection that is to be opened.
+    pub(in crate::engine) fn look_up_dial(&mut self, host: &str, dial: Token) {
+        let user = self.names.begin(Wanted::Dial(dial));
+        let (names, mut cx) = self.names_cx();
+        names.dns.look_up_early(&mut cx, host, user);
+        self.drain_names();
+    }
+
     fn ask_records(&mut self, id: CommandId, name: &Name, kind: Kind) {
         let (names, mut cx) = self.names_cx();
         names.dns.resolve(&mut cx, (name, kind, Variant::default()), User::Command(id.0));
@@ -228,6 +239,13 @@ impl Engine {
     }
 
     fn on_looked(&mut self, user: u64, looked: Box<Looked>) {
+        if let Some(Wanted::Dial(dial)) = self.names.wanted.get(Token::unpack(user)) {
+            let dial = *dial;
+            if looked.complete {
+                self.names.wanted.remove(Token::unpack(user));
+            }
+            return self.dial_looked(dial, &looked);
+        }
         match self.names.wanted.remove(Token::unpack(user)) {
             Some(Wanted::Command(id)) => {
                 let found = !looked.addresses.is_empty();
@@ -248,7 +266,7 @@ impl Engine {
                 self.dht.bootstrap(&found, self.now);
             }
             Some(Wanted::Download(token)) => self.download_looked(token, &looked),
-            None => {}
+            Some(Wanted::Dial(_)) | None => {}
         }
     }
 
@@ -257,6 +275,11 @@ impl Engine {
             Wish::Bind(socket, addr) => self.outbox.push_back(Output::Bind(socket, addr)),
             Wish::Unbind(socket) => self.outbox.push_back(Output::Unbind(socket)),
             Wish::Connect { conn, to, tls } => {
+                if let Some(server) = &tls
+                    && self.adopt_for_names(conn, to, server)
+                {
+                    return;
+                }
                 let link = self.links.insert(Machine::Names(conn, tls.is_some()), to, false);
                 self.names.conns.insert(conn, link);
                 let tls = tls.map(|server| {
@@ -277,6 +300,16 @@ impl Engine {
                 }
             }
         }
+    }
+
+    /// Takes a parked connection to a forwarder; false if there is none.
+    fn adopt_for_names(&mut self, conn: Token, to: SocketAddr, server: &str) -> bool {
+        let key = Key { host: server.to_owned(), port: to.port(), tls: Some(Protocol::Dot.spoken_by_us()) };
+        let Some((link, _)) = self.take_parked(&key, Some(to)) else { return false };
+        self.links.change(link, Machine::Names(conn, true));
+        self.names.conns.insert(conn, link);
+        self.names.dns.resolver.on_ready(conn);
+        true
     }
 
     pub(in crate::engine) fn end_command(&mut self, id: CommandId, found: bool) {

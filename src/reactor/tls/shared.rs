@@ -50,16 +50,21 @@ impl Tls {
         self.clock.0.store(now.0, Relaxed);
     }
 
+    /// Reads the roots, if that was not done yet.
+    pub(in crate::reactor) fn prepare(&mut self) {
+        if self.made.is_none() {
+            self.made = Made::new(&self.roots, &self.clock);
+        }
+    }
+
     /// A session that is to begin with its handshake.
     pub(in crate::reactor) fn open(&mut self, wish: &TlsWish) -> Result<Session, TlsCause> {
         let server = ServerName::try_from(wish.server.clone()).map_err(|_| TlsCause::BadServerName)?;
         if wish.alpn.len() > ALPN_MAX || wish.alpn.iter().any(|it| it.is_empty() || it.len() > 255) {
             return Err(TlsCause::NoCommonAlpn);
         }
-        if self.made.is_none() {
-            self.made = Some(Made::new(&self.roots, &self.clock).ok_or(TlsCause::UnknownIssuer)?);
-        }
-        let made = self.made.as_mut().expect("it was just made");
+        self.prepare();
+        let made = self.made.as_mut().ok_or(TlsCause::UnknownIssuer)?;
         let connection = ClientConnection::new(made.offering(&wish.alpn), server);
         connection.map(Session::new).map_err(|_| TlsCause::Protocol)
     }

@@ -304,8 +304,12 @@ impl Oracle {
             | Command::Peers(id, _)
             | Command::Announce(id, ..)
             | Command::Scrape(id, _) => told(*id, true),
-            Command::Resolve(id, _) | Command::CacheSummary(id) | Command::Download(id, _) => told(*id, true),
             Command::Local(id, _) => told(*id, false),
+            Command::Resolve(id, _)
+            | Command::CacheSummary(id)
+            | Command::Download(id, _)
+            | Command::PreconnectStatus(id) => told(*id, true),
+            Command::Preconnect(id, _) => told(*id, false),
             Command::Fetch(id, hash, _) => {
                 told(*id, false);
                 book.archive.want(*hash);
@@ -322,6 +326,7 @@ impl Oracle {
             | Command::SetZones(_)
             | Command::SetLists(_)
             | Command::Reloaded
+            | Command::SetTargets(_)
             | Command::Pause(_) => {}
         }
     }
