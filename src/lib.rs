@@ -13,7 +13,7 @@
 //! | [`wire`] | codecs without state: bencode, KRPC, compact lists, the peer wire, DNS, HTTP |
 //! | [`dht`] | a DHT node on every listen address, and the crawl: directory, sweep, lookups |
 //! | [`metadata`] | from infohash to verified info dictionary: queue, fetch, verify, parse; serving |
-//! | [`dns`] | names: resolver, forwarders, memory; local zones and response policy |
+//! | [`dns`] | names: resolver, forwarders, memory; local zones and response policy; the listener that answers others |
 //! | [`preconnect`] | connections before they are needed: the race of addresses, probes, what is parked |
 //! | [`web`] | HTTP; so far only what gets things from servers |
 //! | [`engine`] | the composition: configuration, links, what is known, the archive's credits; `wiring/` holds a file for each pair of rooms that meet |

@@ -1,6 +1,8 @@
 /* Names, at the limits: a resolver that keeps up with whoever asks, and the least that asking costs.
  *   names answer [EVERY]        answers every query; every EVERYth with SERVFAIL; prints its port on 127.0.0.1
- *   names ask PORT COUNT OPEN   asks for COUNT names with OPEN under way; prints what it cost */
+ *   names ask PORT COUNT OPEN [NAMES]
+ *                               asks COUNT times with OPEN under way, for as many names or for NAMES by
+ *                               turns; prints what it cost */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <poll.h>
@@ -115,7 +117,7 @@ static double cpu_seconds(void) {
 }
 
 /* One socket, no memory of what was asked: 64 at a time leave for every 64 that came. */
-static int ask(int port, long wanted, long open_max) {
+static int ask(int port, long wanted, long open_max, long names) {
   int fd = loopback(port);
   long sent = 0, back = 0;
   while (back < wanted) {
@@ -126,7 +128,7 @@ static int ask(int port, long wanted, long open_max) {
         char label[32];
         unsigned char *to = out[ready];
         memcpy(to, head, HEADER);
-        int length = snprintf(label, sizeof label, "host%ld", sent + ready);
+        int length = snprintf(label, sizeof label, "host%ld", (sent + ready) % names);
         to += HEADER;
         *to++ = length;
         memcpy(to, label, length);
@@ -140,7 +142,7 @@ static int ask(int port, long wanted, long open_max) {
     if (poll(&one, 1, 2000) <= 0) break;
     for (int i = 0; i < BATCH; i++) received[i].msg_hdr.msg_namelen = sizeof from[i];
     int count = recvmmsg(fd, received, BATCH, MSG_DONTWAIT, NULL);
-    if (count > 0) back += count;
+    for (int i = 0; i < count; i++) back += (in[i][3] & 15) == 0 && in[i][7] > 0;
   }
   printf("{\"names\": %ld, \"answered\": %ld, \"per_cpu_second\": %.0f}\n", wanted, back, back / cpu_seconds());
   return 0;
@@ -148,6 +150,7 @@ static int ask(int port, long wanted, long open_max) {
 
 int main(int argc, char **argv) {
   if (argc >= 2 && !strcmp(argv[1], "answer")) return respond(argc > 2 ? atoi(argv[2]) : 0);
-  if (argc == 5 && !strcmp(argv[1], "ask")) return ask(atoi(argv[2]), atol(argv[3]), atol(argv[4]));
+  if ((argc == 5 || argc == 6) && !strcmp(argv[1], "ask"))
+    return ask(atoi(argv[2]), atol(argv[3]), atol(argv[4]), atol(argv[argc - 1 < 5 ? 3 : 5]));
   return 2;
 }

@@ -7,6 +7,7 @@ import answering
 import archive
 import crawl
 import idle
+import listening
 import machine
 import metadata
 import names
@@ -17,7 +18,7 @@ import tools
 import warming
 
 ROWS = {"answering": answering.row, "crawl": crawl.row, "sweep": sweep.row, "metadata": metadata.row,
-        "archive": archive.row, "idle": idle.row, "names": names.row, "warming": warming.row}
+        "archive": archive.row, "idle": idle.row, "names": names.row, "listening": listening.row, "warming": warming.row}
 
 
 def main(arguments):

@@ -39,7 +39,6 @@ pub struct Unpacking {
 
 /// What came of a [`Job`].
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "few at a time, and moved twice")]
 pub enum Worked {
     /// What the bytes of a link are.
     Proved(LinkId, Proved),
