@@ -14,6 +14,8 @@ pub struct Forwarder {
     rtt: Option<(Duration, Duration)>,
     /// Questions without an answer since the last answer.
     silent: u32,
+    /// It has lost races since, without any answer.
+    quiet_since: Option<Instant>,
     state: State,
     /// Our cookie for it (RFC 7873, section 4.1).
     pub cookie: [u8; 8],
@@ -73,6 +75,7 @@ impl Forwarder {
             config,
             rtt: None,
             silent: 0,
+            quiet_since: None,
             state: State::Up,
             cookie,
             server_cookie: Vec::new(),
@@ -103,7 +106,7 @@ impl Forwarder {
     /// It answered, whatever; true if it was down until now.
     pub fn on_answer(&mut self, rtt: Option<Duration>) -> bool {
         self.stats.answered += 1;
-        self.silent = 0;
+        (self.silent, self.quiet_since) = (0, None);
         if let Some(sample) = rtt {
             // A network that became slower is followed, one slow name is not.
             let sample = sample.min(self.timeout(0) * 2);
@@ -115,6 +118,16 @@ impl Forwarder {
             });
         }
         std::mem::replace(&mut self.state, State::Up) != State::Up
+    }
+
+    /// Another was faster, and nobody will know whether it would have answered. True if it has not
+    /// for so long that it is to be probed, which must be done then.
+    pub fn on_race_lost(&mut self, now: Instant) -> bool {
+        let due = *self.quiet_since.get_or_insert(now) + QUIET_MAX <= now;
+        if due {
+            self.quiet_since = Some(now);
+        }
+        due && self.is_up()
     }
 
     /// It did not answer in time; true if that makes it one that is down.
@@ -227,6 +240,8 @@ const TIMEOUT_MAX: Duration = Duration::from_secs(3);
 const DOWN_AFTER: u32 = 3;
 const PROBE_FIRST: Duration = Duration::from_secs(1);
 const PROBE_MAX: Duration = Duration::from_secs(30);
+/// Somewhat more than the shortest time-out.
+const QUIET_MAX: Duration = Duration::from_millis(500);
 /// An attacker may forge a few answers; a forwarder that does this does it always.
 const CASE_LOST_MAX: u8 = 3;
 /// Asking more at once is impolite and gains nothing.

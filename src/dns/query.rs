@@ -31,6 +31,8 @@ pub(super) struct Query {
     pub(super) asked: Set,
     /// Who gave nonsense for an answer: not asked again, whatever the others say.
     pub(super) distrusted: Set,
+    /// Everybody was asked often enough.
+    pub(super) hopes: bool,
     /// Who left it unanswered for too long.
     pub(super) silent: Set,
     pub(super) round: u8,
@@ -116,6 +118,7 @@ impl Query {
             asked: 0,
             distrusted: 0,
             silent: 0,
+            hopes: false,
             tries_of: [0; FORWARDERS_MAX],
             round: 0,
             started: now,
@@ -175,7 +178,7 @@ impl Query {
 
     /// Whoever is asked from now on is another one.
     pub(super) fn forget_tries(&mut self) {
-        (self.tries_of, self.silent) = ([0; FORWARDERS_MAX], 0);
+        (self.tries_of, self.silent, self.hopes) = ([0; FORWARDERS_MAX], 0, false);
     }
 
     pub(super) fn find(&mut self, number: u32) -> Option<&mut Try> {

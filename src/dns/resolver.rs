@@ -318,13 +318,23 @@ impl Resolver {
         }
         let fault = query.fault;
         // All were asked often enough, but a slow answer is better than none.
-        if let Some(until) = query.hopes_until().filter(|until| *until > cx.now)
-            && let Some(query) = self.queries.get_mut(token)
-        {
-            query.deadline = query.deadline.min(until);
-            return self.schedule(token);
+        match query.hopes_until().filter(|until| *until > cx.now) {
+            Some(until) => self.hope(cx, token, until),
+            None => self.end(cx.now, token, Err(fault)),
         }
-        self.end(cx.now, token, Err(fault));
+    }
+
+    /// Waits for what may still come, and asks once more where no datagram is lost.
+    fn hope(&mut self, cx: &mut Cx<'_>, token: Token, until: Instant) {
+        let Some(query) = self.queries.get_mut(token) else { return };
+        query.deadline = query.deadline.min(until);
+        let silent = (0..16).find(|forwarder| query.silent & 1 << forwarder != 0);
+        if let Some(forwarder) = silent
+            && !std::mem::replace(&mut query.hopes, true)
+        {
+            self.begin_try(cx, token, forwarder, true);
+        }
+        self.schedule(token);
     }
 
     /// Sees to it that the query is woken in time.
@@ -440,12 +450,12 @@ impl Resolver {
             None
         };
         if let Some(answer) = plain {
-            return self.end(cx.now, token, Ok((Arc::new(answer), source)));
+            return self.answered(cx, token, number, (answer, source));
         }
         let (name, at) = (query.name(), query.at());
         let Some((name, at)) = Name::from_wire(name).zip(Name::from_wire(at)) else { return };
         match Answer::read(message, (&name, query.kind), query.chain.clone(), &at, ttl_max) {
-            Reading::Whole(answer) => self.end(cx.now, token, Ok((Arc::new(answer), source))),
+            Reading::Whole(answer) => self.answered(cx, token, number, (answer, source)),
             Reading::Follow(chain, target) => self.follow(cx, token, chain, *target),
             Reading::Useless(useless) => {
                 let fault = match useless {
@@ -469,6 +479,24 @@ impl Resolver {
                     Some(number) => self.try_failed(cx, token, number, fault),
                     None => self.end(cx.now, token, Err(fault)),
                 }
+            }
+        }
+    }
+
+    /// Somebody, by the number of his try, or what is remembered, has the whole answer.
+    fn answered(&mut self, cx: &mut Cx<'_>, token: Token, winner: Option<u32>, given: (Answer, Source)) {
+        self.see_to_losers(cx, token, winner);
+        self.end(cx.now, token, Ok((Arc::new(given.0), given.1)));
+    }
+
+    /// Those whose answers come too late to be seen must not be asked for ever if they are gone.
+    fn see_to_losers(&mut self, cx: &mut Cx<'_>, token: Token, winner: Option<u32>) {
+        let Some(query) = self.queries.get(token) else { return };
+        let waiting = |one: &&super::query::Try| one.timeout_at < Instant::FAR && Some(one.number) != winner;
+        let losers: Vec<u8> = query.tries.iter().filter(waiting).map(|one| one.forwarder).collect();
+        for index in losers {
+            if self.forwarders.get_mut(index).is_some_and(|forwarder| forwarder.on_race_lost(cx.now)) {
+                self.probe(cx, index);
             }
         }
     }

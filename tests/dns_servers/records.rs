@@ -68,10 +68,7 @@ fn end_of_chain(name: &str, answers: &BTreeSet<Seen>) -> String {
         let Some(alias) = answers.iter().find(|seen| seen.kind == Kind::CNAME.0 && seen.owner == at) else {
             break;
         };
-        let data: Vec<u8> = (0..alias.data.len() / 2)
-            .map(|at| u8::from_str_radix(&alias.data[2 * at..2 * at + 2], 16).unwrap())
-            .collect();
-        at = Name::from_wire(&data).unwrap().to_string();
+        at = Name::from_wire(&bytes(&alias.data)).unwrap().to_string();
     }
     at
 }
@@ -102,17 +99,34 @@ enum Ttls {
     Run,
 }
 
+/// Data that consists of names, in one case: servers repeat the case in which a name was asked for.
+fn folded(seen: &Seen) -> String {
+    let of_names = [Kind::NS, Kind::CNAME, Kind::SOA, Kind::PTR, Kind::MX, Kind::RP, Kind::SRV, Kind::DNAME];
+    let of_names = of_names.into_iter().chain([Kind::NAPTR, Kind::SVCB, Kind::HTTPS]);
+    if !of_names.into_iter().any(|kind| kind.0 == seen.kind) {
+        return seen.data.clone();
+    }
+    bytes(&seen.data).iter().map(|byte| format!("{:02x}", byte.to_ascii_lowercase())).collect()
+}
+
+fn bytes(hex: &str) -> Vec<u8> {
+    (0..hex.len() / 2).map(|at| u8::from_str_radix(&hex[2 * at..2 * at + 2], 16).unwrap()).collect()
+}
+
 /// The same records, one by one.
 fn compare(server: &Foreign, question: &str, ours: &Resolved, dug: &Dug, ttls: Ttls) {
     let context = format!("{} {question}", server.name);
     let given = ours.result.as_ref().unwrap_or_else(|why| panic!("{context}: {why:?}; dig: {dug:?}"));
     assert_eq!(given.answer.rcode.to_string(), dug.status, "{context}");
     let found = records(ours);
-    let without_ttl = |seen: &Seen| Seen { ttl: 0, ..seen.clone() };
-    let ours_bare: BTreeSet<_> = found.iter().map(without_ttl).collect();
-    let theirs_bare: BTreeSet<_> = dug.answers.iter().map(without_ttl).collect();
+    let without_ttl = |seen: &Seen| Seen { ttl: 0, data: folded(seen), ..seen.clone() };
+    // dnsmasq keeps the CNAME that a DNAME makes, and not the DNAME itself.
+    let is_kept =
+        |seen: &&Seen| server.name != "dnsmasq" || ours.kind == Kind::DNAME || seen.kind != Kind::DNAME.0;
+    let ours_bare: BTreeSet<_> = found.iter().filter(is_kept).map(without_ttl).collect();
+    let theirs_bare: BTreeSet<_> = dug.answers.iter().filter(is_kept).map(without_ttl).collect();
     assert_eq!(ours_bare, theirs_bare, "{context}");
-    assert_eq!(found.len(), ours_bare.len(), "{context}: none twice");
+    assert_eq!(found.iter().filter(is_kept).count(), ours_bare.len(), "{context}: none twice");
     for theirs in &dug.answers {
         let same = found.iter().find(|seen| without_ttl(seen) == without_ttl(theirs)).unwrap();
         let most = if ttls == Ttls::Fixed { theirs.ttl } else { theirs.ttl + RUN_DOWN_MAX };
@@ -155,11 +169,11 @@ fn asks_everything(server: &Foreign, ttls: Ttls) {
     long_answers(server, &mut session);
 }
 
-/// Sixty addresses fit into the datagrams that we take, 250 do not; without EDNS not even sixty.
+/// Sixty addresses fit into the datagrams that we take, 100 (the most that BIND takes) do not; without EDNS not even sixty.
 fn long_answers(server: &Foreign, session: &mut Session) {
-    for (name, count) in [("big.test", 60), ("huge.test", 250)] {
+    for (name, count) in [("big.test", 60), ("huge.test", 100)] {
         let over_udp = dig(server.addr, name, Kind::A, &["+ignore", "+notcp", "+bufsize=1232"]);
-        assert_eq!(over_udp.truncated, count == 250, "{} {name}", server.name);
+        assert_eq!(over_udp.truncated, count == 100, "{} {name}", server.name);
         let ours = session.ask(name, Kind::A);
         let dug = dig(server.addr, name, Kind::A, &["+tcp"]);
         assert_eq!((records(&ours).len(), dug.answers.len()), (count, count), "{} {name}", server.name);
@@ -218,7 +232,7 @@ fn questions() -> Vec<(&'static str, Kind)> {
 /// Both zones, with the long answers.
 pub fn zones() -> [(&'static str, String); 2] {
     let mut test = include_str!("test.zone").to_owned();
-    for (name, count) in [("big", 60), ("huge", 250)] {
+    for (name, count) in [("big", 60), ("huge", 100)] {
         (1..=count).for_each(|host| test += &format!("{name} IN A 198.51.100.{host}\n"));
     }
     [("test", test), ("other", include_str!("other.zone").to_owned())]

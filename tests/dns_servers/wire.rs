@@ -1,7 +1,7 @@
 //! What questions look like on the wire, read back with tshark: random case, ids, ports and cookies.
 
 use std::collections::BTreeSet;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 
@@ -25,8 +25,18 @@ struct Shown {
     server_cookie: String,
 }
 
+/// A running tshark; it ends with its owner.
+struct Capture(Child);
+
+impl Drop for Capture {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
 /// Captures what goes over a port of loopback; nothing if this user may not.
-fn capture(at: SocketAddr, count: usize) -> Option<Child> {
+fn capture(at: SocketAddr, count: usize) -> Option<Capture> {
     if !is_installed("tshark") {
         return None;
     }
@@ -45,9 +55,9 @@ fn capture(at: SocketAddr, count: usize) -> Option<Child> {
     ] {
         command.args(["-e", field]);
     }
-    let mut child =
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let mut said = BufReader::new(child.stderr.take().unwrap());
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut running = Capture(command.spawn().unwrap());
+    let mut said = BufReader::new(running.0.stderr.take().unwrap());
     let mut all = String::new();
     loop {
         let mut line = String::new();
@@ -55,24 +65,23 @@ fn capture(at: SocketAddr, count: usize) -> Option<Child> {
             let why = "this user may not capture";
             assert!(std::env::var_os("DHT_HUNTER_REQUIRE_PEERS").is_none(), "tshark ended: {all}");
             skipped("questions on the wire", why);
-            drop(child.wait());
             return None;
         }
         if line.contains("Capture started") || line.contains("Capturing on") && line.contains("lo") {
             // It must not be stopped by a full pipe.
             std::thread::spawn(move || drop(std::io::copy(&mut said, &mut std::io::sink())));
-            return Some(child);
+            return Some(running);
         }
         all += &line;
     }
 }
 
 /// Everything that was captured, once it is `count` messages or the time is over.
-fn shown(child: Child, server: SocketAddr) -> Vec<Shown> {
-    let output = child.wait_with_output().unwrap();
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+fn shown(mut capture: Capture, server: SocketAddr) -> Vec<Shown> {
+    let mut text = String::new();
+    capture.0.stdout.take().unwrap().read_to_string(&mut text).unwrap();
     let read = |line: &str| {
-        let words: Vec<_> = line.split('|').map(str::to_owned).collect();
+        let words: Vec<_> = line.split('|').map(|word| word.replace("<MISSING>", "")).collect();
         let [response, name, id, from, to, client, own] = words.try_into().unwrap();
         let port = if from == server.port().to_string() { to } else { from };
         let is_answer = response == "1" || response == "True";

@@ -196,10 +196,12 @@ fn talk(mut stream: TcpStream, manner: Manner) -> std::io::Result<()> {
                 nonsense[6..12].fill(0xff);
                 nonsense
             }
+            Manner::Silent => continue,
             Manner::CutForEver => respond(&query, Flags::TC, |_| {}),
             Manner::LosesCase => {
                 let mut lower = answer(&query, 0);
-                lower[12..query.len()].make_ascii_lowercase();
+                let name_len = question(&query).unwrap().0.wire().len();
+                lower[12..12 + name_len].make_ascii_lowercase();
                 lower
             }
             Manner::CutStream => {

@@ -278,3 +278,48 @@ fn a_suffix_that_nobody_answers_for_is_not_followed_by_the_next() {
     assert_eq!((looked.failure, looked.name.to_string()), (Some(Failure::Stopped), "box.one.test.".into()));
     assert_eq!(dns.resolver.queries.len(), 0, "nothing is asked after the end");
 }
+
+#[test]
+fn who_is_gone_is_found_out_even_if_another_is_always_faster() {
+    let mut config = Config::new(vec![forwarder(1), forwarder(2)]);
+    config.strategy = Strategy::Parallel;
+    let mut world = World::with(config);
+    let (mut told, mut in_vain) = (Vec::new(), 0);
+    for round in 0..600 {
+        let text = format!("n{round}.test");
+        world.ask(&text);
+        for left in world.turn() {
+            if left.path.remote == forwarder(2).addr {
+                world.receive(left.path, &response(&left.data, 0, &a(&text, 60, 7)));
+            } else {
+                in_vain += 1;
+            }
+        }
+        world.pass(10);
+        told.extend(world.told());
+    }
+    assert_eq!(told.iter().filter(|told| told.ends_with("127.0.0.2:53")).count(), 600, "nobody waits");
+    assert_eq!(told.iter().filter(|told| told.ends_with("down")).count(), 1, "it is said once");
+    assert!(in_vain < 400, "{in_vain} questions");
+}
+
+#[test]
+fn where_every_datagram_is_lost_it_is_asked_over_tcp() {
+    let mut world = World::new(&[1]);
+    world.ask("www.test");
+    let mut sent = 0;
+    for _ in 0..20 {
+        sent += world.turn().len();
+        if !world.connects.is_empty() {
+            break;
+        }
+        world.wait();
+    }
+    assert!(sent >= 3 && world.told().is_empty(), "{sent}");
+    let (conn, ..) = world.connects.remove(0);
+    world.resolver.on_ready(conn);
+    let query = world.written(conn);
+    let answer = framed(&response(&query, 0, &a("www.test", 60, 7)));
+    assert_eq!(world.with_cx(|resolver, cx| resolver.on_bytes(cx, conn, &answer)), Ok(answer.len()));
+    assert_eq!(world.told(), ["NOERROR [7] 60 127.0.0.1:53"]);
+}
