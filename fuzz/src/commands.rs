@@ -87,6 +87,7 @@ impl Commands {
             Answer::Hop { .. } | Answer::Peers(_) => {}
             Answer::Cache(_)
             | Answer::Downloaded(_)
+            | Answer::Local(_)
             | Answer::Looked(_)
             | Answer::Preconnected(..)
             | Answer::Records(_)
