@@ -74,11 +74,12 @@ fn many_hostile_ones_at_once_leave_the_good_one_its_turn() {
     let bad: Vec<_> = manners.into_iter().map(Server::start).collect();
     let all: Vec<_> = bad.iter().chain([&good]).collect();
     is_answered(&mut asked_of(&all, Strategy::Strict), "strict");
-    is_answered(&mut asked_of(&all, Strategy::Fastest), "fastest");
-    // With all asked at once an alias is a word as good as any: here nobody gives one but in a circle.
+    // Where another may be asked for what an alias leads to, the alias is a word as good as any: here
+    // nobody gives one but in a circle.
     let silent = [Manner::Forged, Manner::Silent];
     let no_alias: Vec<_> = silent.into_iter().map(Server::start).collect();
     let all = [&bad[1], &bad[2], &bad[3], &bad[4], &no_alias[1], &good];
+    is_answered(&mut asked_of(&all, Strategy::Fastest), "fastest");
     is_answered(&mut asked_of(&all, Strategy::Parallel), "parallel");
     is_answered(&mut asked_of(&[&no_alias[0], &bad[3], &good], Strategy::Parallel), "parallel, forged");
 }
