@@ -145,14 +145,15 @@ pub fn records(resolved: &Resolved) -> Vec<Seen> {
     all
 }
 
-/// Addresses of an answer as text; the failure, if it is one.
+/// IPv4 addresses of an answer as text; the failure, if it is one.
 pub fn brief(resolved: &Resolved) -> String {
     match &resolved.result {
         Err(why) => format!("{why:?}"),
         Ok(given) => {
             let of =
                 |data: &[u8]| <[u8; 4]>::try_from(data).map(|ip| std::net::Ipv4Addr::from(ip).to_string());
-            let found: Vec<_> = given.answer.records().filter_map(|record| of(record.data()).ok()).collect();
+            let addresses = given.answer.records().filter(|record| record.kind == Kind::A);
+            let found: Vec<_> = addresses.filter_map(|record| of(record.data()).ok()).collect();
             format!("{} {}", given.answer.rcode, found.join(" "))
         }
     }
