@@ -4,7 +4,7 @@ use std::io::{self, Read};
 
 use flate2::read::MultiGzDecoder;
 
-/// A body in pieces of at most [`PIECE`] bytes.
+/// A body in pieces of at most 64 KiB bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Body {
     pieces: Vec<Vec<u8>>,
