@@ -103,6 +103,7 @@ UNBOUND = """server:
   so-rcvbuf: 4m
   so-sndbuf: 4m
   minimal-responses: yes
+  local-zone: "test." nodefault
 forward-zone:
   name: "."
   forward-addr: 127.0.0.1@{upstream}
