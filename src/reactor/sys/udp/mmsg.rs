@@ -1,7 +1,7 @@
 //! `recvmmsg` and `sendmmsg` (Linux), with the local address in `IP_PKTINFO`.
 
 use std::io;
-use std::mem::{size_of, zeroed};
+use std::mem::{MaybeUninit, size_of, zeroed};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::AsRawFd;
 use std::ptr;
@@ -16,6 +16,9 @@ use super::{BATCH_MAX, DATAGRAM_MAX, Outgoing, Received};
 /// Buffers for a batch, and what is known of the datagrams in them.
 pub(super) struct Recv {
     buffers: Box<[u8]>,
+    /// For the kernel to write into; kept so that they are not cleared for each call.
+    names: Vec<libc::sockaddr_in6>,
+    controls: Vec<Control>,
     arrived: Vec<Arrived>,
 }
 
@@ -30,7 +33,8 @@ struct Arrived {
 impl Recv {
     pub(super) fn new(batch: usize) -> Self {
         let buffers = vec![0; batch * DATAGRAM_MAX].into_boxed_slice();
-        Self { buffers, arrived: Vec::with_capacity(batch) }
+        let (names, controls) = (vec![EMPTY_NAME; batch], vec![Control::EMPTY; batch]);
+        Self { buffers, names, controls, arrived: Vec::with_capacity(batch) }
     }
 
     pub(super) fn capacity(&self) -> usize {
@@ -39,27 +43,31 @@ impl Recv {
 
     pub(super) fn recv(&mut self, socket: &UdpSocket) -> io::Result<usize> {
         self.arrived.clear();
-        let count = self.capacity();
-        let mut names = [EMPTY_NAME; BATCH_MAX];
-        let mut controls = [Control::EMPTY; BATCH_MAX];
-        let mut iovecs = [EMPTY_IOVEC; BATCH_MAX];
-        let mut headers = [EMPTY_HEADER; BATCH_MAX];
-        for (index, buffer) in self.buffers.chunks_exact_mut(DATAGRAM_MAX).enumerate() {
-            iovecs[index] = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: DATAGRAM_MAX };
-            let header = &mut headers[index].msg_hdr;
-            header.msg_name = (&raw mut names[index]).cast();
+        let mut iovecs = [const { MaybeUninit::uninit() }; BATCH_MAX];
+        let mut headers = [const { MaybeUninit::uninit() }; BATCH_MAX];
+        let (buffers, places) =
+            (self.buffers.chunks_exact_mut(DATAGRAM_MAX), self.names.iter_mut().zip(&mut self.controls));
+        for ((buffer, (name, control)), (iovec, header)) in
+            buffers.zip(places).zip(iovecs.iter_mut().zip(&mut headers))
+        {
+            let iov_base = buffer.as_mut_ptr().cast();
+            let iovec = iovec.write(libc::iovec { iov_base, iov_len: DATAGRAM_MAX });
+            let header = &mut header.write(EMPTY_HEADER).msg_hdr;
+            header.msg_name = ptr::from_mut(name).cast();
             header.msg_namelen = size_of::<libc::sockaddr_in6>() as libc::socklen_t;
-            header.msg_iov = &raw mut iovecs[index];
+            header.msg_iov = iovec;
             header.msg_iovlen = 1;
-            header.msg_control = (&raw mut controls[index]).cast();
+            header.msg_control = ptr::from_mut(control).cast();
             header.msg_controllen = size_of::<Control>() as _;
         }
-        let arrived = match socket.try_io(|| recvmmsg(socket, &mut headers[..count])) {
+        // SAFETY: as many were written just now as there are buffers, names and controls.
+        let headers = unsafe { written(&mut headers[..self.names.len()]) };
+        let arrived = match socket.try_io(|| recvmmsg(socket, headers)) {
             Ok(arrived) => arrived,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(0),
             Err(error) => return Err(error),
         };
-        for ((header, name), control) in headers[..arrived].iter().zip(&names).zip(&controls) {
+        for ((header, name), control) in headers[..arrived].iter().zip(&self.names).zip(&self.controls) {
             self.arrived.push(Arrived {
                 remote: address_of(name, header.msg_hdr.msg_namelen),
                 local: control.local(header.msg_hdr.msg_controllen as _),
@@ -80,26 +88,30 @@ impl Recv {
 /// Sends the datagrams of `outgoing`, each from its [`DATAGRAM_MAX`] bytes of `buffers`: how many
 /// of them, from the front. An error is about the first.
 pub(super) fn send(socket: &UdpSocket, outgoing: &[Outgoing], buffers: &[u8]) -> io::Result<usize> {
-    let mut names = [EMPTY_NAME; BATCH_MAX];
-    let mut controls = [Control::EMPTY; BATCH_MAX];
-    let mut iovecs = [EMPTY_IOVEC; BATCH_MAX];
-    let mut headers = [EMPTY_HEADER; BATCH_MAX];
-    let count = outgoing.len().min(BATCH_MAX);
-    for (index, (out, buffer)) in outgoing.iter().zip(buffers.chunks(DATAGRAM_MAX)).take(count).enumerate() {
+    let mut places =
+        [const { MaybeUninit::<(libc::sockaddr_in6, libc::iovec, Control)>::uninit() }; BATCH_MAX];
+    let mut headers = [const { MaybeUninit::uninit() }; BATCH_MAX];
+    let count = outgoing.len().min(BATCH_MAX).min(buffers.len() / DATAGRAM_MAX);
+    for ((out, buffer), (place, header)) in
+        outgoing.iter().zip(buffers.chunks_exact(DATAGRAM_MAX)).zip(places.iter_mut().zip(&mut headers))
+    {
         let data = &buffer[..out.len];
         // The kernel only reads what a sending iovec points to; the type has no const form.
-        iovecs[index] = libc::iovec { iov_base: data.as_ptr().cast_mut().cast(), iov_len: data.len() };
-        let header = &mut headers[index].msg_hdr;
-        header.msg_name = (&raw mut names[index]).cast();
-        header.msg_namelen = write_name(&mut names[index], out.remote);
-        header.msg_iov = &raw mut iovecs[index];
+        let iovec = libc::iovec { iov_base: data.as_ptr().cast_mut().cast(), iov_len: data.len() };
+        let (name, iovec, control) = place.write((EMPTY_NAME, iovec, Control::EMPTY));
+        let header = &mut header.write(EMPTY_HEADER).msg_hdr;
+        header.msg_name = ptr::from_mut(name).cast();
+        header.msg_namelen = write_name(name, out.remote);
+        header.msg_iov = iovec;
         header.msg_iovlen = 1;
         if let Some(local) = out.local {
-            header.msg_controllen = controls[index].write_local(local) as _;
-            header.msg_control = (&raw mut controls[index]).cast();
+            header.msg_controllen = control.write_local(local) as _;
+            header.msg_control = ptr::from_mut(control).cast();
         }
     }
-    socket.try_io(|| sendmmsg(socket, &mut headers[..count]))
+    // SAFETY: so many were written just now.
+    let headers = unsafe { written(&mut headers[..count]) };
+    socket.try_io(|| sendmmsg(socket, headers))
 }
 
 /// Sizes both buffers past the system's limit; false without the right to.
@@ -116,6 +128,16 @@ pub(super) fn force_buffers(socket: &Socket, bytes: usize) -> bool {
 pub(super) fn send_whole(socket: &Socket) {
     // Refused, it costs speed only.
     let _ = set_option(socket, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_PROBE);
+}
+
+/// Headers that were written.
+///
+/// # Safety
+///
+/// All of `headers` were.
+unsafe fn written(headers: &mut [MaybeUninit<libc::mmsghdr>]) -> &mut [libc::mmsghdr] {
+    // SAFETY: by the contract; the memory of the two types is laid out alike.
+    unsafe { &mut *(ptr::from_mut(headers) as *mut [libc::mmsghdr]) }
 }
 
 fn recvmmsg(socket: &UdpSocket, headers: &mut [libc::mmsghdr]) -> io::Result<usize> {
@@ -189,7 +211,6 @@ fn write_name(name: &mut libc::sockaddr_in6, remote: SocketAddr) -> libc::sockle
     }
 }
 
-const EMPTY_IOVEC: libc::iovec = libc::iovec { iov_base: ptr::null_mut(), iov_len: 0 };
 // SAFETY: null pointers and zero lengths are what an unused header holds.
 const EMPTY_HEADER: libc::mmsghdr = unsafe { zeroed() };
 // SAFETY: a plain structure of numbers.
