@@ -41,6 +41,8 @@ struct Pool {
     failed_until: Instant,
     /// Ports that were taken, in a row.
     taken: u32,
+    /// Where the last question left from, when, and how many since it was picked.
+    last: (SocketId, Instant, u32),
 }
 
 struct Socket {
@@ -56,7 +58,13 @@ struct Socket {
 impl Sockets {
     /// None yet. They will have ids from `first` on, at most [`IDS`] of them.
     pub fn new(first: u16) -> Self {
-        let pool = |local| Pool { local, sockets: Vec::new(), failed_until: Instant(0), taken: 0 };
+        let pool = |local| Pool {
+            local,
+            sockets: Vec::new(),
+            failed_until: Instant(0),
+            taken: 0,
+            last: (SocketId(0), Instant(0), RUN_MAX),
+        };
         let locals: [IpAddr; 4] = [
             Ipv4Addr::LOCALHOST.into(),
             Ipv6Addr::LOCALHOST.into(),
@@ -68,16 +76,27 @@ impl Sockets {
     }
 
     /// A socket for a question to `remote`, any of those that are open; has more opened if there are
-    /// too few.
+    /// too few. Questions that leave at the same time leave from the same one, some of them, since
+    /// what leaves together costs less.
     pub fn pick(&mut self, remote: IpAddr, now: Instant, rng: &mut Rng) -> Pick {
         let index = usize::from(!remote.is_loopback()) * 2 + usize::from(remote.is_ipv6());
+        let pool = &mut self.pools[index];
+        let takes = |socket: &&Socket| socket.open && !socket.retiring;
+        let (last, at, run) = pool.last;
+        if at == now && run < RUN_MAX && pool.sockets.iter().filter(takes).any(|socket| socket.id == last) {
+            pool.last.2 += 1;
+            return Pick::Ready(last);
+        }
         self.fill(index, now, rng);
-        let pool = &self.pools[index];
-        let open = pool.sockets.iter().filter(|socket| socket.open && !socket.retiring);
+        let pool = &mut self.pools[index];
+        let open = pool.sockets.iter().filter(takes);
         match open.clone().count() {
             0 if now < pool.failed_until => Pick::Never,
             0 => Pick::Wait,
-            count => open.clone().nth(rng.index(count)).map_or(Pick::Wait, |socket| Pick::Ready(socket.id)),
+            count => open.clone().nth(rng.index(count)).map_or(Pick::Wait, |socket| {
+                pool.last = (socket.id, now, 1);
+                Pick::Ready(socket.id)
+            }),
         }
     }
 
@@ -167,6 +186,8 @@ fn random_port(local: IpAddr, rng: &mut Rng) -> SocketAddr {
     SocketAddr::new(local, PORT_MIN + rng.below(ports) as u16)
 }
 
+/// A system call for so many costs little more than their copies.
+const RUN_MAX: u32 = 16;
 /// Three more bits that an attacker has to guess, for eight descriptors.
 const SOCKETS: usize = 8;
 /// All kinds of address, and as many again that retire.
@@ -204,7 +225,9 @@ mod tests {
         ports.sort_unstable();
         ports.dedup();
         assert!(ports.len() == SOCKETS && ports[0] >= PORT_MIN);
-        let mut picked: Vec<_> = (0..200).map(|_| sockets.pick(REMOTE, Instant(1), &mut rng)).collect();
+        let mut picked: Vec<_> =
+            (0..200).map(|nth| sockets.pick(REMOTE, Instant(1 + nth / 2), &mut rng)).collect();
+        assert!(picked.chunks(2).all(|pair| pair[0] == pair[1]), "those of one time leave together");
         picked.sort_by_key(|pick| if let Pick::Ready(id) = pick { id.0 } else { 0 });
         picked.dedup();
         assert_eq!(picked.len(), SOCKETS);

@@ -152,12 +152,12 @@ impl Shown {
 
     fn add_records(&mut self, given: &Given) {
         let ttl = given.ttl();
-        if given.answer.records().all(|record| address(&record).is_some()) {
-            for ip in given.answer.records().filter_map(|record| address(&record)) {
-                self.add_address(ip, ttl);
-            }
+        let mut addresses = given.answer.records().map(|record| address(&record));
+        if addresses.all(|ip| ip.map(|ip| self.add_address(ip, ttl)).is_some()) {
             return;
         }
+        self.records.clear();
+        self.text.clear();
         for (kind, data, ttl) in records::texts(given) {
             let start = self.text.len();
             self.text.push_str(&data);
@@ -211,7 +211,9 @@ fn write_optional(text: Option<&str>, out: &mut Vec<u8>) {
 /// A JSON string (RFC 8259, section 7).
 fn write_string(text: &str, out: &mut Vec<u8>) {
     out.push(b'"');
-    if text.bytes().all(|byte| byte >= b' ' && byte != b'"' && byte != b'\\') {
+    let odd = |byte: u8| (byte < b' ') | (byte == b'"') | (byte == b'\\');
+    // To the end in any case, so that many are looked at at once.
+    if !text.bytes().fold(false, |found, byte| found | odd(byte)) {
         out.extend_from_slice(text.as_bytes());
     } else {
         for letter in text.chars() {
