@@ -1,20 +1,28 @@
 //! The hosts file (hosts(5)): addresses of names that nobody is asked for.
 
-use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
+use crate::base::{Rng, hash};
 use crate::wire::dns::{Kind, Name};
 
 /// Names and their addresses, both ways.
 #[derive(Clone, Debug, Default)]
 pub struct Hosts(Arc<Tables>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Tables {
-    addresses: BTreeMap<Box<[u8]>, Vec<IpAddr>>,
+    addresses: hash::Map<Box<[u8]>, Vec<IpAddr>>,
     /// By the name below `in-addr.arpa` or `ip6.arpa`.
-    names: BTreeMap<Box<[u8]>, Box<[u8]>>,
+    names: hash::Map<Box<[u8]>, Box<[u8]>>,
+}
+
+impl Default for Tables {
+    fn default() -> Self {
+        // Whoever writes the file writes it for himself: the hashes need not be secret.
+        let mut rng = Rng::seeded(0);
+        Self { addresses: hash::map(&mut rng), names: hash::map(&mut rng) }
+    }
 }
 
 impl Hosts {
@@ -53,10 +61,8 @@ impl Hosts {
         if name.is_within(LOCALHOST) {
             return Some(data(&[Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()], kind));
         }
-        self.0
-            .names
-            .get(name.wire())
-            .map(|name| if kind == Kind::PTR { vec![name.to_vec()] } else { Vec::new() })
+        let named = name.is_within(ARPA).then(|| self.0.names.get(name.wire()))??;
+        Some(if kind == Kind::PTR { vec![named.to_vec()] } else { Vec::new() })
     }
 
     /// How many names it has.
@@ -95,6 +101,7 @@ fn data(addresses: &[IpAddr], kind: Kind) -> Vec<Vec<u8>> {
 }
 
 const LOCALHOST: &[u8] = b"\x09localhost\x00";
+const ARPA: &[u8] = b"\x04arpa\x00";
 /// Block lists in hosts files have some hundred thousand lines; they belong into a policy.
 const NAMES_MAX: usize = 100_000;
 /// Addresses of one name.

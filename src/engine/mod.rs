@@ -149,17 +149,21 @@ impl Engine {
     /// Something happened. Returns the length of the direct reply to a datagram, else 0.
     pub fn handle(&mut self, now: Instant, unix: UnixTime, input: Input<'_>, reply: &mut [u8]) -> usize {
         self.tick(now, unix);
-        self.changed = true;
         let now = self.now;
+        if let Input::Datagram(path, data) = input
+            && (self.config.listen.len()..usize::from(NAMES_SOCKETS)).contains(&usize::from(path.socket.0))
+        {
+            // Most are answered at once, and change nothing else.
+            self.buckets.bytes_in.take_up_to(now, data.len() as u64);
+            return self.on_client_datagram(path, data, reply);
+        }
+        self.changed = true;
         match input {
             Input::Datagram(path, data) => {
                 self.buckets.bytes_in.take_up_to(now, data.len() as u64);
                 if path.socket.0 >= NAMES_SOCKETS {
                     self.on_names_datagram(path, data);
                     return 0;
-                }
-                if usize::from(path.socket.0) >= self.config.listen.len() {
-                    return self.on_client_datagram(path, data, reply);
                 }
                 let (dht, mut cx) = self.dht_cx();
                 let len = dht.on_datagram(&mut cx, path, data, reply);

@@ -10,7 +10,7 @@ pub(super) struct Asked<'a> {
     pub(super) flags: Flags,
     pub(super) question: Question<'a>,
     /// The name in lower case.
-    pub(super) name: Name,
+    pub(super) name: &'a Name,
     pub(super) edns: Option<Extras>,
 }
 
@@ -38,7 +38,8 @@ pub(super) enum Unfit<'a> {
 }
 
 impl<'a> Asked<'a> {
-    pub(super) fn parse(data: &'a [u8]) -> Result<Self, Unfit<'a>> {
+    /// The name in lower case is put into `name`.
+    pub(super) fn parse(data: &'a [u8], name: &'a mut Name) -> Result<Self, Unfit<'a>> {
         let head = data.first_chunk::<HEADER_LEN>().ok_or(Unfit::Silent)?;
         let flags = Flags(u16::from_be_bytes([head[2], head[3]]));
         if flags.has(Flags::QR) {
@@ -49,7 +50,9 @@ impl<'a> Asked<'a> {
         }
         let message = Message::parse(data).map_err(|_| Unfit::Bare(Rcode::FORMERR))?;
         let question = message.question.ok_or(Unfit::Bare(Rcode::FORMERR))?;
-        let name = Name::from_wire(question.name).ok_or(Unfit::Bare(Rcode::FORMERR))?;
+        if !name.set_wire(question.name) {
+            return Err(Unfit::Bare(Rcode::FORMERR));
+        }
         let mut asked = Self { id: message.header.id, flags, question, name, edns: None };
         let [answers, authorities, _] = message.header.counts;
         let Ok(edns) = message.edns() else { return Err(Unfit::Refused(Box::new(asked), Rcode::FORMERR)) };

@@ -6,17 +6,24 @@ use std::time::Duration;
 use crate::base::UnixTime;
 use crate::wire::dns::{Kind, Name, Rcode};
 
-/// One question of a client.
+/// One question of a client, and what came of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Logged {
+    /// For what.
+    pub name: Name,
+    /// The rest.
+    pub facts: Facts,
+}
+
+/// What there is to know of a question but its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Facts {
     /// When it was answered.
     pub at: UnixTime,
     /// Who asked.
     pub client: IpAddr,
     /// It came over TCP.
     pub over_stream: bool,
-    /// For what.
-    pub name: Name,
     /// Of what type.
     pub kind: Kind,
     /// What it was told; `None`: nothing.
@@ -55,12 +62,14 @@ pub struct Log {
 
 impl Log {
     /// Takes up one, in place of the oldest if there is no room.
-    pub fn push(&mut self, logged: Logged) {
+    pub fn push(&mut self, name: &Name, facts: Facts) {
         if self.ring.len() < LOGGED_MAX {
-            self.ring.push(logged);
+            self.ring.push(Logged { name: name.clone(), facts });
             return;
         }
-        self.ring[self.next] = logged;
+        let oldest = &mut self.ring[self.next];
+        oldest.name.clone_from(name);
+        oldest.facts = facts;
         self.next = (self.next + 1) % LOGGED_MAX;
     }
 
@@ -106,20 +115,22 @@ mod tests {
     #[test]
     fn the_newest_come_first_and_the_oldest_go() {
         let mut log = Log::default();
+        let name = |nth: u64| Name::parse(&format!("{}x.test", "a".repeat(nth as usize % 9))).unwrap();
         for nth in 0..LOGGED_MAX as u64 + 10 {
-            log.push(Logged {
+            let facts = Facts {
                 at: UnixTime(nth),
                 client: IpAddr::from([127, 0, 0, 1]),
                 over_stream: false,
-                name: Name::ROOT,
                 kind: Kind::A,
                 rcode: None,
                 from: From::Nobody,
                 elapsed: Duration::ZERO,
-            });
+            };
+            log.push(&name(nth), facts);
         }
-        let at: Vec<_> = log.iter().map(|logged| logged.at.0).collect();
+        let at: Vec<_> = log.iter().map(|logged| logged.facts.at.0).collect();
         assert_eq!((log.len(), at[0], at[LOGGED_MAX - 1]), (LOGGED_MAX, LOGGED_MAX as u64 + 9, 10));
+        assert!(log.iter().all(|logged| logged.name == name(logged.facts.at.0)));
         assert!(at.is_sorted_by(|a, b| a > b));
     }
 }

@@ -31,7 +31,7 @@ use crate::dns::{Event, Resolved};
 pub use client::{Client, Served};
 use cookies::Cookies;
 use limits::Limits;
-pub use log::{From, LOGGED_MAX, Log, Logged};
+pub use log::{Facts, From, LOGGED_MAX, Log, Logged};
 pub use serve::Outgoing;
 use serve::Pending;
 

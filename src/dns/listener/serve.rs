@@ -9,7 +9,7 @@ use super::asked::{Asked, Unfit};
 use super::client::Served;
 use super::explain::{Explained, InfoCode};
 use super::limits::Leave;
-use super::log::{From, Logged};
+use super::log::{Facts, From};
 use super::reply::{self, Reply, Written, put_records};
 use super::{Listener, PENDING_MAX, QUERY_MAX, THREATS_MAX, Via, frame};
 use crate::base::{Cx, Instant, Path, Scope, Token};
@@ -143,7 +143,8 @@ impl Dns {
             listener.stats.limited += 1;
             return Said::Never(From::Nobody);
         }
-        let asked = match Asked::parse(data) {
+        let mut name = Name::ROOT;
+        let asked = match Asked::parse(data, &mut name) {
             Ok(asked) => asked,
             Err(unfit) => return listener.turn_down(cx, via, data, &unfit, out),
         };
@@ -166,7 +167,7 @@ impl Dns {
             listener.stats.refused += 1;
             return Said::Now(reply.empty(Rcode::REFUSED, 0, out), From::Nobody);
         }
-        if let Some(said) = self.by_policy(listener, cx, question, &asked.name, None, out) {
+        if let Some(said) = self.by_policy(listener, cx, question, asked.name, None, out) {
             return said;
         }
         if let Some(said) = self.by_zones(listener, cx, question, out) {
@@ -184,21 +185,21 @@ impl Dns {
             listener.stats.loops += 1;
             return Said::Never(From::Nobody);
         }
-        let key = Key::new(&asked.name, asked.question.kind, variant(asked));
-        match self.resolver.known(&key, (&asked.name, asked.question.kind), cx.now) {
+        let key = Key::new(asked.name, asked.question.kind, variant(asked));
+        match self.resolver.known(&key, (asked.name, asked.question.kind), cx.now) {
             Some((given, renew)) => {
                 if renew {
-                    self.resolver.renew(cx, (&asked.name, asked.question.kind, variant(asked)));
+                    self.resolver.renew(cx, (asked.name, asked.question.kind, variant(asked)));
                     listener.is_dirty = true;
                 }
                 self.hand_out(listener, cx, question, None, &given, out)
             }
-            None if self.is_special(&asked.name) => {
-                let answer = Arc::new(Answer::no_such_name((&asked.name, asked.question.kind)));
+            None if self.is_special(asked.name) => {
+                let answer = Arc::new(Answer::no_such_name((asked.name, asked.question.kind)));
                 let given = Given { answer, age: 0, source: Source::Zone };
                 self.hand_out(listener, cx, question, None, &given, out)
             }
-            None => self.put(listener, cx, question, None, &asked.name),
+            None => self.put(listener, cx, question, None, asked.name),
         }
     }
 
@@ -267,7 +268,7 @@ impl Dns {
         let reply = question.reply(Explained::default());
         let mut outcome = None;
         let written = reply.write(out, |writer| {
-            outcome = self.zones.answer(&asked.name, asked.question.kind, writer);
+            outcome = self.zones.answer(asked.name, asked.question.kind, writer);
             outcome.as_ref().map_or((0, Rcode::NOERROR), |outcome| outcome.said())
         });
         let outcome = outcome?;
@@ -408,7 +409,8 @@ impl Dns {
             buffer = vec![0; usize::from(u16::MAX)].into_boxed_slice();
         }
         let room = if pending.via.over_stream() { &mut *buffer } else { &mut *out };
-        let len = Asked::parse(&pending.query).ok().map_or(0, |asked| {
+        let mut name = Name::ROOT;
+        let len = Asked::parse(&pending.query, &mut name).ok().map_or(0, |asked| {
             let question = listener.question(cx, pending.via, &pending.query, &asked);
             let question = Question { began: pending.began, ..question };
             let said = match resolved.result {
@@ -502,7 +504,7 @@ impl Listener {
             && !question.via.over_stream()
             && !self.is_proven(cx, question)
         {
-            match self.limits.leave(client, &question.asked.name, written.rcode, cx.now) {
+            match self.limits.leave(client, question.asked.name, written.rcode, cx.now) {
                 Leave::Whole => {}
                 Leave::Cut => {
                     self.stats.limited += 1;
@@ -523,16 +525,16 @@ impl Listener {
                 cx.buckets.bytes_out.take_up_to(cx.now, written.len as u64);
             }
         }
-        self.log.push(Logged {
+        let facts = Facts {
             at: cx.unix,
             client,
             over_stream: question.via.over_stream(),
-            name: question.asked.name.clone(),
             kind: question.asked.question.kind,
             rcode,
             from,
             elapsed: cx.now.since(question.began),
-        });
+        };
+        self.log.push(question.asked.name, facts);
         said
     }
 

@@ -174,7 +174,8 @@ fn what_nobody_knows_is_asked_for_once_and_remembered() {
     world.now += Duration::from_secs(100);
     assert_eq!(world.ask("far.example", Kind::A).unwrap(), "NOERROR far.example. 200 A [192, 0, 2, 9];");
     assert_eq!((world.stats().asked, world.stats().from_memory, world.stats().answered), (2, 1, 3));
-    let log: Vec<_> = world.dns.listener.as_ref().unwrap().log.iter().map(|one| one.from.name()).collect();
+    let log: Vec<_> =
+        world.dns.listener.as_ref().unwrap().log.iter().map(|one| one.facts.from.name()).collect();
     assert_eq!(log, ["memory", "forwarder", "forwarder"]);
 }
 

@@ -87,6 +87,7 @@ impl Engine {
     fn drain_clients(&mut self) {
         let Some(listener) = &mut self.names.dns.listener else { return };
         if std::mem::take(&mut listener.is_dirty) {
+            self.changed = true;
             self.drain_names();
         }
     }

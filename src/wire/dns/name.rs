@@ -9,7 +9,6 @@ pub const LABEL_MAX: usize = 63;
 
 /// A whole name, uncompressed and in lower case, so that equal names are equal bytes (RFC 4343).
 /// It lies on the stack; what keeps many of them keeps `Box<[u8]>`.
-#[derive(Clone)]
 pub struct Name {
     len: u8,
     bytes: [u8; NAME_MAX],
@@ -48,20 +47,26 @@ impl Name {
 
     /// From wire form that stands by itself; `None` if it is not exactly one whole name.
     pub fn from_wire(wire: &[u8]) -> Option<Self> {
+        let mut name = Self::unfinished();
+        name.set_wire(wire).then_some(name)
+    }
+
+    /// [`Name::from_wire`] in place of what it was; false, and nothing is changed, if that is no name.
+    pub fn set_wire(&mut self, wire: &[u8]) -> bool {
         let mut at = 0;
         loop {
-            let len = usize::from(*wire.get(at)?);
-            at += 1 + len;
-            match len {
+            let Some(len) = wire.get(at) else { return false };
+            at += 1 + usize::from(*len);
+            match usize::from(*len) {
                 0 if at == wire.len() && at <= NAME_MAX => break,
                 1..=LABEL_MAX if at < NAME_MAX => {}
-                _ => return None,
+                _ => return false,
             }
         }
-        let mut name = Self { len: at as u8, bytes: [0; NAME_MAX] };
-        name.bytes[..at].copy_from_slice(wire);
-        name.bytes[..at].make_ascii_lowercase();
-        Some(name)
+        self.len = at as u8;
+        self.bytes[..at].copy_from_slice(wire);
+        self.bytes[..at].make_ascii_lowercase();
+        true
     }
 
     /// The wire form, in lower case.
@@ -71,7 +76,8 @@ impl Name {
 
     /// Whether it is `other` or lies below it.
     pub fn is_within(&self, other: &[u8]) -> bool {
-        std::iter::successors(Some(self.wire()), |name| parent(name)).any(|name| name == other)
+        self.wire().ends_with(other)
+            && std::iter::successors(Some(self.wire()), |name| parent(name)).any(|name| name == other)
     }
 
     /// How many labels it has, without the root.
@@ -93,6 +99,22 @@ impl Name {
         Ok(())
     }
 
+    /// As text if nothing in it needs an escape, as in almost all names.
+    fn plain_text<'t>(&self, text: &'t mut [u8; NAME_MAX]) -> Option<&'t str> {
+        let (mut at, len) = (0, usize::from(self.len) - 1);
+        while at < len {
+            let end = at + 1 + usize::from(self.bytes[at]);
+            let label = self.bytes.get(at + 1..end)?;
+            if !label.iter().all(|byte| PLAIN[usize::from(*byte)]) {
+                return None;
+            }
+            text[at..end - 1].copy_from_slice(label);
+            text[end - 1] = b'.';
+            at = end;
+        }
+        std::str::from_utf8(&text[..len]).ok()
+    }
+
     /// A name without any label yet, not even the root's.
     pub(super) fn unfinished() -> Self {
         Self { len: 0, bytes: [0; NAME_MAX] }
@@ -100,6 +122,12 @@ impl Name {
 
     /// One label and the dot behind it; what is left.
     fn parse_label<'a>(&mut self, text: &'a [u8]) -> Result<&'a [u8], NameFault> {
+        let end = text.iter().position(|byte| matches!(byte, b'.' | b'\\')).unwrap_or(text.len());
+        let plain = text.get(end) != Some(&b'\\');
+        if plain && (1..=LABEL_MAX).contains(&end) {
+            self.push_label(&text[..end])?;
+            return Ok(text.get(end + 1..).unwrap_or_default());
+        }
         let (mut label, mut len, mut rest) = ([0; LABEL_MAX], 0, text);
         loop {
             let byte = match rest {
@@ -144,9 +172,19 @@ pub fn parent(wire: &[u8]) -> Option<&[u8]> {
 }
 
 /// Stands for itself in text.
-fn is_plain(byte: u8) -> bool {
-    byte.is_ascii_graphic() && !b".\\\";@$()".contains(&byte)
+const fn is_plain(byte: u8) -> bool {
+    byte.is_ascii_graphic() && !matches!(byte, b'.' | b'\\' | b'"' | b';' | b'@' | b'$' | b'(' | b')')
 }
+
+/// [`is_plain`] of every byte.
+const PLAIN: [bool; 256] = {
+    let (mut plain, mut byte) = ([false; 256], 0);
+    while byte < 256 {
+        plain[byte] = is_plain(byte as u8);
+        byte += 1;
+    }
+    plain
+};
 
 /// What follows a backslash (RFC 1035, section 5.1), and what is left.
 fn unescape(text: &[u8]) -> Result<(u8, &[u8]), NameFault> {
@@ -157,6 +195,18 @@ fn unescape(text: &[u8]) -> Result<(u8, &[u8]), NameFault> {
         }
         [b'0'..=b'9', ..] | [] => Err(NameFault::Escape),
         [byte, rest @ ..] => Ok((*byte, rest)),
+    }
+}
+
+impl Clone for Name {
+    fn clone(&self) -> Self {
+        Self { len: self.len, bytes: self.bytes }
+    }
+
+    /// Copies no more than there is.
+    fn clone_from(&mut self, other: &Self) {
+        self.len = other.len;
+        self.bytes[..usize::from(self.len)].copy_from_slice(other.wire());
     }
 }
 
@@ -173,6 +223,10 @@ impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.len <= 1 {
             return f.write_str(".");
+        }
+        let mut text = [0; NAME_MAX];
+        if let Some(text) = self.plain_text(&mut text) {
+            return f.write_str(text);
         }
         let mut rest = self.wire();
         while let Some((len, after)) = rest.split_first().filter(|(len, _)| **len > 0) {
