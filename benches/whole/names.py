@@ -8,10 +8,12 @@ import time
 import machine
 import tools
 from machine import Failed, Process
-from table import Measure, at_most
+from table import Measure, at_least, at_most
 
 NAMES, OPEN, ROUNDS = 400_000, 1_024, 3
 MUST, MEMORY_MB = 200_000, 64
+# Where 200,000 was asked for, massdns reached 205,000; other machines are slower or faster.
+OF_MASSDNS = 200 / 205
 PATIENCE = 120
 
 
@@ -53,6 +55,8 @@ def judge(ours, peers, rounds):
         yield Measure(what, rate[what], "per CPU-second", limit if records else limit / 2,
                       {peer: rate[peer] for peer in peers} if records else {}, judged=rate[what],
                       least=MUST if records else None, note=f"{NAMES:,} names, {wall:,.0f} a second")
+    if peers:
+        yield at_least("names: of what massdns looks up", rate[next(iter(ours))] / rate["massdns, lines"], "times", OF_MASSDNS)
     yield at_most("names: memory at most", max(run.memory for what in ours for run in rounds[what]) / 1e6, "MB", MEMORY_MB)
 
 
