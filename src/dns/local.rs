@@ -22,7 +22,7 @@ struct Alias {
 }
 
 /// What is known here of a question.
-enum Local {
+pub(super) enum Local {
     Whole(Result<Answer, Failure>),
     /// Aliases that lead to a name which is not ours.
     Alias(Answer, Box<Name>),
@@ -38,6 +38,13 @@ impl Dns {
             Some(Local::Whole(found)) => {
                 let given =
                     found.map(|answer| Given { answer: Arc::new(answer), age: 0, source: Source::Zone });
+                self.resolver.give(user, (name, kind), given);
+            }
+            Some(Local::Alias(begun, target)) if self.is_nowhere(&target, kind) => {
+                let nothing = Answer::no_such_name((&target, kind));
+                let joined = Answer::join((name, kind), &begun, &nothing, 0).ok_or(Failure::Malformed);
+                let given =
+                    joined.map(|answer| Given { answer: Arc::new(answer), age: 0, source: Source::Zone });
                 self.resolver.give(user, (name, kind), given);
             }
             Some(Local::Alias(begun, target)) => {
@@ -63,7 +70,7 @@ impl Dns {
         self.resolver.give(user, (&name, kind), joined);
     }
 
-    fn find_local(&self, name: &Name, kind: Kind) -> Option<Local> {
+    pub(super) fn find_local(&self, name: &Name, kind: Kind) -> Option<Local> {
         if self.zones.is_empty() && !self.is_special(name)
             || self.resolver.config.hosts.find(name, kind).is_some()
         {
@@ -102,6 +109,11 @@ impl Dns {
             Some(target) => Local::Alias(answer, Box::new(target)),
             None => Local::Whole(Ok(answer)),
         })
+    }
+
+    /// A name that is special, and not in the hosts file.
+    fn is_nowhere(&self, name: &Name, kind: Kind) -> bool {
+        self.is_special(name) && self.resolver.config.hosts.find(name, kind).is_none()
     }
 
     /// Names for which no forwarder is to be asked: they do not exist in the DNS. `localhost` is

@@ -14,11 +14,12 @@ use super::reply::{self, Reply, Written, put_records};
 use super::{Listener, PENDING_MAX, QUERY_MAX, THREATS_MAX, Via, frame};
 use crate::base::{Cx, Instant, Path, Scope, Token};
 use crate::dns::cache::{Key, Variant};
+use crate::dns::local::Local;
 use crate::dns::lookup::Dns;
 use crate::dns::policy::{Action, Hit, HitFacts};
-use crate::dns::{Answer, Given, Resolved, User};
+use crate::dns::{Answer, Failure, Given, Resolved, User};
 use crate::model::dns::Source;
-use crate::wire::dns::{Flags, HEADER_LEN, Kind, Message, Name, Rcode};
+use crate::wire::dns::{Flags, HEADER_LEN, Kind, Message, Name, Rcode, Section};
 
 /// A question that waits for the resolver.
 pub(in crate::dns) struct Pending {
@@ -278,6 +279,9 @@ impl Dns {
             return None;
         }
         listener.stats.from_zones += 1;
+        if let Some(said) = self.by_policy_of_aliases(listener, cx, question, written, out) {
+            return Some(said);
+        }
         Some(match outcome.follow.filter(|_| recursive && !outcome.truncated) {
             None => Said::Now(written, From::Zone),
             Some(target) => {
@@ -298,10 +302,26 @@ impl Dns {
         out: &mut [u8],
     ) -> Said {
         let kind = question.asked.question.kind;
-        let key = Key::new(target, kind, variant(question.asked));
-        match self.resolver.known(&key, (target, kind), cx.now) {
+        let (mut head, mut target) = (head, target.clone());
+        match self.find_local(&target, kind) {
+            Some(Local::Whole(Ok(answer))) => {
+                let given = Given { answer: Arc::new(answer), age: 0, source: Source::Zone };
+                return self.hand_out(listener, cx, question, Some(&head), &given, out);
+            }
+            Some(Local::Whole(Err(failure))) => return listener.fail(question, failure, out),
+            Some(Local::Alias(begun, next)) => {
+                let given = Given { answer: Arc::new(begun), age: 0, source: Source::Zone };
+                let Ok(message) = Message::parse(&head.message) else { return Said::Never(From::Nobody) };
+                let reply = question.reply(head.explained.clone());
+                let written = reply.joined(&message, head.flags, &given, out);
+                (head, target) = (Head::of(&out[..written.len], head.from, reply.explained), *next);
+            }
+            None => {}
+        }
+        let key = Key::new(&target, kind, variant(question.asked));
+        match self.resolver.known(&key, (&target, kind), cx.now) {
             Some((given, _)) => self.hand_out(listener, cx, question, Some(&head), &given, out),
-            None => self.put(listener, cx, question, Some(head), target),
+            None => self.put(listener, cx, question, Some(head), &target),
         }
     }
 
@@ -338,12 +358,6 @@ impl Dns {
         given: &Given,
         out: &mut [u8],
     ) -> Said {
-        if head.is_none()
-            && !self.policy.is_empty()
-            && let Some(said) = self.by_policy_of_aliases(listener, cx, question, given, out)
-        {
-            return said;
-        }
         let from = match &given.source {
             Source::Zone => From::Zone,
             Source::Hosts | Source::Literal => From::Hosts,
@@ -363,36 +377,51 @@ impl Dns {
             Some((head, Ok(message))) => reply.joined(&message, head.flags, given, out),
             _ => reply.given(given, out),
         };
+        // Where a rule leads is what the rule wants.
+        if !head.is_some_and(|head| matches!(head.from, From::Policy(_)))
+            && let Some(said) = self.by_policy_of_aliases(listener, cx, question, written, out)
+        {
+            return said;
+        }
         Said::Now(written, head.map_or(from, |head| head.from))
     }
 
-    /// A rule may be about a name that an alias leads to: then what came before it stays, and the
-    /// rule decides about the rest.
+    /// A rule may be about a name that an alias in the answer leads to: then what came before it
+    /// stays, and the rule decides about the rest. Who is let through is so with all aliases.
     fn by_policy_of_aliases(
         &mut self,
         listener: &mut Listener,
         cx: &mut Cx<'_>,
         question: &Question<'_>,
-        given: &Given,
+        written: Written,
         out: &mut [u8],
     ) -> Option<Said> {
-        for (nth, record) in given.answer.records().enumerate() {
-            if record.kind != Kind::CNAME {
-                continue;
-            }
-            let Ok(target) = record.name_in_data(0).read() else { continue };
-            if self.policy.judge(cx.now, &target, question.via.client()).hit.is_none() {
-                continue;
-            }
-            let mut before = vec![0; given.answer.message().len()];
-            given.copy_to(&mut before)?;
-            // Of the records, those up to the alias.
-            before[6..HEADER_LEN].fill(0);
-            before[6..8].copy_from_slice(&(nth as u16 + 1).to_be_bytes());
-            let before = Message::parse(&before).ok()?;
-            return self.by_policy(listener, cx, question, &target, Some(&before), out);
+        if self.policy.is_empty() {
+            return None;
         }
-        None
+        let (client, wanted) = (question.via.client(), question.asked.question.kind);
+        let answer = Message::parse(out.get(..written.len)?).ok()?;
+        let (mut aliases, mut found) = (0, None);
+        for record in answer.records().flatten() {
+            if record.section != Section::Answer || record.kind == wanted {
+                break;
+            }
+            aliases += 1;
+            if record.kind == Kind::CNAME
+                && let Ok(target) = record.name_in_data(0).read()
+                && self.policy.judge(cx.now, &target, client).hit.is_some()
+            {
+                found = Some(target);
+                break;
+            }
+        }
+        let target = found.filter(|_| !self.policy.lets_through(cx.now, question.asked.name, client))?;
+        // Of the records, those up to the alias.
+        let mut before = out[..written.len].to_vec();
+        before[6..HEADER_LEN].fill(0);
+        before[6..8].copy_from_slice(&u16::to_be_bytes(aliases));
+        let before = Message::parse(&before).ok()?;
+        self.by_policy(listener, cx, question, &target, Some(&before), out)
     }
 
     /// The answer to a question that waited.
@@ -410,24 +439,23 @@ impl Dns {
         }
         let room = if pending.via.over_stream() { &mut *buffer } else { &mut *out };
         let mut name = Name::ROOT;
-        let len = Asked::parse(&pending.query, &mut name).ok().map_or(0, |asked| {
+        let len = Asked::parse(&pending.query, &mut name).map_or(Some(0), |asked| {
             let question = listener.question(cx, pending.via, &pending.query, &asked);
             let question = Question { began: pending.began, ..question };
             let said = match resolved.result {
                 Ok(given) => self.hand_out(listener, cx, &question, pending.head.as_ref(), &given, room),
-                Err(failure) => {
-                    listener.stats.failed += 1;
-                    let reply = question.reply(Explained::failure(failure));
-                    Said::Now(reply.empty(Rcode::SERVFAIL, 0, room), From::Nobody)
-                }
+                Err(failure) => listener.fail(&question, failure, room),
             };
             match listener.settle(cx, &question, said, room) {
-                Said::Now(written, _) => written.len,
-                Said::Later | Said::Never(_) => 0,
+                Said::Now(written, _) => Some(written.len),
+                Said::Never(_) => Some(0),
+                // A rule led on to another name, which is asked for now.
+                Said::Later => None,
             }
         });
-        let framed = (len > 0).then(|| frame(&room[..len]));
+        let framed = len.filter(|len| *len > 0).map(|len| frame(&room[..len]));
         listener.scratch = buffer;
+        let len = len?;
         match pending.via {
             Via::Stream(conn, _) => Some(Outgoing::Frame(conn, framed)),
             Via::Udp(path) => (len > 0).then_some(Outgoing::Datagram(path, len)),
@@ -464,6 +492,13 @@ impl Listener {
             both
         });
         Question { via, data, asked, cookie, began: cx.now }
+    }
+
+    /// Nobody could say what was asked.
+    fn fail(&mut self, question: &Question<'_>, failure: Failure, out: &mut [u8]) -> Said {
+        self.stats.failed += 1;
+        let reply = question.reply(Explained::failure(failure));
+        Said::Now(reply.empty(Rcode::SERVFAIL, 0, out), From::Nobody)
     }
 
     /// What there is to say to what cannot be answered.

@@ -12,11 +12,12 @@ use crate::dns::{Config as ResolverConfig, Dns, ForwarderConfig, Resolver, Wish}
 use crate::wire::dns::{CLASS_IN, Flags, Kind, Message, Name, OptionCode, Rcode, Section, UDP_MIN, Writer};
 
 const FORWARDER: &str = "127.0.0.9:53";
-const ZONE: &str =
-    "$TTL 60\n@ SOA ns root 1 2 3 4 5\n@ NS ns\nns A 192.0.2.53\na A 192.0.2.1\nout CNAME far.example.\n";
+const ZONE: &str = "$TTL 60\n@ SOA ns root 1 2 3 4 5\n@ NS ns\nns A 192.0.2.53\na A 192.0.2.1\nout CNAME far.example.\n\
+    toforged CNAME forged.example.\ntogone CNAME gone.example.\nlets.through CNAME forged.example.\nonion CNAME x.onion.\n";
 const POLICY: &str = "$TTL 5\n@ SOA . . 1 2 3 4 5\nbad.example CNAME .\nempty.example CNAME *.\n\
     gone.example CNAME rpz-drop.\ntcp.example CNAME rpz-tcp-only.\nforged.example A 192.0.2.66\n\
-    alias.example CNAME far.example.\n";
+    alias.example CNAME far.example.\nhome.example CNAME a.zone.test.\nfurther.example CNAME out.zone.test.\n\
+    lets.through.zone.test CNAME rpz-passthru.\n";
 
 struct World {
     dns: Dns,
@@ -77,6 +78,22 @@ impl World {
         let mut cx = Self::cx(self.now, &mut self.rng, &mut self.buckets);
         self.dns.resolver.on_datagram(&mut cx, path, &answer);
         let mut cx = Self::cx(self.now, &mut self.rng, &mut self.buckets);
+        while self.dns.poll_event(&mut cx).is_some() {}
+    }
+
+    /// The forwarder answers the next question with an alias, and an address there.
+    fn forward_alias(&mut self, from: &str, to: &str) {
+        let (path, question) = self.sent().expect("the forwarder is asked");
+        let asked = Message::parse(&question).unwrap();
+        let mut out = [0; 512];
+        let mut writer = Writer::new(&mut out, asked.header.id, Flags(Flags::QR | Flags::RA)).unwrap();
+        writer.question(asked.question.unwrap().name, Kind::A, CLASS_IN).unwrap();
+        let [from, to] = [from, to].map(|name| Name::parse(name).unwrap());
+        writer.record(Section::Answer, from.wire(), Kind::CNAME, 300, to.wire()).unwrap();
+        writer.record(Section::Answer, to.wire(), Kind::A, 300, &[192, 0, 2, 9]).unwrap();
+        let len = writer.finish();
+        let mut cx = Self::cx(self.now, &mut self.rng, &mut self.buckets);
+        self.dns.resolver.on_datagram(&mut cx, path, &out[..len]);
         while self.dns.poll_event(&mut cx).is_some() {}
     }
 
@@ -246,21 +263,71 @@ fn policy_is_done_explained_and_told() {
 fn a_rule_minds_where_an_alias_leads() {
     let mut world = world();
     let _ = world.ask("www.example", Kind::A);
-    let (path, question) = world.sent().unwrap();
-    let asked = Message::parse(&question).unwrap();
-    let mut out = [0; 512];
-    let mut writer = Writer::new(&mut out, asked.header.id, Flags(Flags::QR | Flags::RA)).unwrap();
-    writer.question(asked.question.unwrap().name, Kind::A, CLASS_IN).unwrap();
-    let [www, bad] = ["www.example", "bad.example"].map(|name| Name::parse(name).unwrap());
-    writer.record(Section::Answer, www.wire(), Kind::CNAME, 300, bad.wire()).unwrap();
-    writer.record(Section::Answer, bad.wire(), Kind::A, 300, &[192, 0, 2, 9]).unwrap();
-    let len = writer.finish();
-    let mut cx = World::cx(world.now, &mut world.rng, &mut world.buckets);
-    world.dns.resolver.on_datagram(&mut cx, path, &out[..len]);
-    while world.dns.poll_event(&mut cx).is_some() {}
+    world.forward_alias("www.example", "bad.example");
     let denied = "NXDOMAIN aa www.example. 300 CNAME bad.example.; (15 blocked: bad.example)";
     assert_eq!(world.later().unwrap(), denied);
     assert_eq!(world.ask("www.example", Kind::A).unwrap(), denied, "from memory as well");
+}
+
+#[test]
+fn a_rule_that_leads_on_owes_a_connection_its_answer_once() {
+    let mut world = world();
+    let mut client = Client::new([127, 0, 0, 1].into(), world.now);
+    let asked = query("www.example", Kind::A, true);
+    let framed = [&(asked.len() as u16).to_be_bytes()[..], &asked].concat();
+    let mut cx = World::cx(world.now, &mut world.rng, &mut world.buckets);
+    let dns = &mut world.dns;
+    let serve = |query: &[u8]| dns.on_stream_query(&mut cx, Token::FIRST, [127, 0, 0, 1].into(), query);
+    assert_eq!(client.on_bytes(world.now, &framed, serve), Ok(framed.len()));
+    client.on_eof();
+    world.forward_alias("www.example", "alias.example");
+    let mut sent = crate::base::SendQueue::new(2_000);
+    let mut hand_on = |world: &mut World| {
+        let mut cx = World::cx(world.now, &mut world.rng, &mut world.buckets);
+        while let Some(Outgoing::Frame(_, answer)) = world.dns.poll_reply(&mut cx, &mut []) {
+            client.on_answer(world.now, answer);
+        }
+        client.poll_write(&mut sent);
+        (sent.len() > 0, client.is_over())
+    };
+    assert_eq!(hand_on(&mut world), (false, false), "where the rule leads is asked for first");
+    world.forward(&[[192, 0, 2, 9]]);
+    assert_eq!(hand_on(&mut world), (true, false));
+}
+
+#[test]
+fn rules_mind_aliases_of_zones_and_lead_into_zones() {
+    let mut world = world();
+    for (name, expected) in [
+        (
+            "toforged.zone.test",
+            "NOERROR aa toforged.zone.test. 60 CNAME forged.example.; forged.example. 5 A [192, 0, 2, 66]; \
+             (4 blocked: forged.example)",
+        ),
+        (
+            "home.example",
+            "NOERROR aa home.example. 5 CNAME a.zone.test.; a.zone.test. 60 A [192, 0, 2, 1]; (4 blocked: home.example)",
+        ),
+        ("onion.zone.test", "NXDOMAIN aa onion.zone.test. 60 CNAME x.onion.;"),
+    ] {
+        assert_eq!(world.ask(name, Kind::A).as_deref(), Some(expected), "{name}");
+    }
+    assert_eq!(world.ask("togone.zone.test", Kind::A), None);
+    assert!(world.sent().is_none(), "nobody else is asked");
+    assert_eq!(world.ask("lets.through.zone.test", Kind::A), None, "with where it leads");
+    world.forward(&[[192, 0, 2, 9]]);
+    assert_eq!(
+        world.later().unwrap(),
+        "NOERROR aa lets.through.zone.test. 60 CNAME forged.example.; forged.example. 300 A [192, 0, 2, 9];"
+    );
+    // Out of the zone again.
+    assert_eq!(world.ask("further.example", Kind::A), None);
+    world.forward(&[[192, 0, 2, 9]]);
+    assert_eq!(
+        world.later().unwrap(),
+        "NOERROR aa further.example. 5 CNAME out.zone.test.; out.zone.test. 60 CNAME far.example.; \
+         far.example. 300 A [192, 0, 2, 9]; (4 blocked: further.example)"
+    );
 }
 
 #[test]

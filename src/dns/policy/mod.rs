@@ -264,6 +264,12 @@ impl Policy {
         verdict
     }
 
+    /// Whether a name was let through, by a rule or for a while.
+    pub fn lets_through(&self, now: Instant, name: &Name, client: IpAddr) -> bool {
+        let is_let_through = |hit: Hit| hit.action == Action::Passthru;
+        self.is_allowed(now, name) || self.judge(now, name, client).hit.is_some_and(is_let_through)
+    }
+
     /// Counts what was judged.
     pub fn count(&mut self, verdict: &Verdict) {
         for hit in [verdict.hit, verdict.watched].into_iter().flatten() {

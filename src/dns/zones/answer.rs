@@ -27,11 +27,12 @@ enum Place<'z, 'n> {
 }
 
 impl Zone {
-    /// Writes what this zone has to say of `owner`, which it covers.
+    /// Writes what this zone has to say of `owner`, which it covers and to which aliases have led
+    /// from `seen`.
     pub(super) fn step(
         &self,
         zones: &Zones,
-        owner: &Name,
+        (owner, seen): (&Name, &[Name]),
         kind: Kind,
         writer: &mut Writer<'_>,
         outcome: &mut Outcome,
@@ -42,7 +43,7 @@ impl Zone {
                 self.refer(at, set, writer, outcome);
                 Step::Done
             }
-            Place::Renamed(at, set) => rename(at, set, owner, kind, writer, outcome),
+            Place::Renamed(at, set) => rename((at, set), (owner, seen), kind, writer, outcome),
             Place::Node(node) => self.answer_from(zones, node, owner, kind, writer, outcome),
             Place::Nothing => {
                 outcome.rcode = Rcode::NXDOMAIN;
@@ -79,6 +80,14 @@ impl Zone {
         }
         let wildcard = || self.node(wildcard_of(encloser?, &mut [0; NAME_MAX + 2]));
         exact.or_else(wildcard).map_or(Place::Nothing, Place::Node)
+    }
+
+    /// The wildcard that stands for a name which is not there.
+    fn wildcard(&self, name: &[u8]) -> Option<&Node> {
+        match self.locate(&Name::from_wire(name)?, Kind::A) {
+            Place::Node(node) => Some(node),
+            _ => None,
+        }
     }
 
     fn answer_from(
@@ -119,7 +128,7 @@ impl Zone {
     fn refer(&self, at: &[u8], set: &RrSet, writer: &mut Writer<'_>, outcome: &mut Outcome) {
         outcome.truncated |= put_set(writer, Section::Authority, at, set, set.ttl).is_err();
         for entry in &set.records {
-            let Some(node) = self.node(&entry.data) else { continue };
+            let Some(node) = self.node(&entry.data).or_else(|| self.wildcard(&entry.data)) else { continue };
             for address in [Kind::A, Kind::AAAA].into_iter().filter_map(|kind| node.set(kind)) {
                 let put = put_set(writer, Section::Additional, &entry.data, address, address.ttl);
                 let is_needed = Name::from_wire(&entry.data).is_some_and(|name| name.is_within(at));
@@ -166,14 +175,16 @@ pub(in crate::dns) fn put_set(
 
 /// The DNAME, and the CNAME that it makes of this name (RFC 6672, section 3).
 fn rename(
-    at: &[u8],
-    set: &RrSet,
-    owner: &Name,
+    (at, set): (&[u8], &RrSet),
+    (owner, seen): (&Name, &[Name]),
     kind: Kind,
     writer: &mut Writer<'_>,
     outcome: &mut Outcome,
 ) -> Step {
-    outcome.truncated |= put_set(writer, Section::Answer, at, set, set.ttl).is_err();
+    // What is below it is renamed by it: then it stands there already.
+    if !seen.iter().any(|name| name.wire() != at && name.is_within(at)) {
+        outcome.truncated |= put_set(writer, Section::Answer, at, set, set.ttl).is_err();
+    }
     let target = &set.records[0].data;
     let labels = owner.wire().len() - at.len();
     let mut wire = [0; 2 * NAME_MAX];
@@ -185,8 +196,9 @@ fn rename(
     };
     let put = writer.record(Section::Answer, owner.wire(), Kind::CNAME, set.ttl, name.wire());
     outcome.truncated |= put.is_err();
-    // Who asks for the alias has it.
-    if kind == Kind::CNAME || kind == Kind::ANY { Step::Done } else { Step::Follow(name) }
+    // Who asks for the alias has it, and what leads below itself leads nowhere.
+    let is_all = kind == Kind::CNAME || kind == Kind::ANY || name.is_within(at);
+    if is_all { Step::Done } else { Step::Follow(name) }
 }
 
 /// `*` below a name.
@@ -238,6 +250,8 @@ ns.sub A 192.0.2.99
 under.sub TXT hidden
 d DNAME target
 x.target A 192.0.2.8
+again.target CNAME x.d
+deeper DNAME x.deeper
 long DNAME aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa
 mail MX 1 a
 srv SRV 1 2 3 a
@@ -385,6 +399,27 @@ srv SRV 1 2 3 a
         assert_eq!(
             ask("x.d.test", Kind::CNAME),
             ["NOERROR aa", dname, "an x.d.test. 300 CNAME x.target.test."]
+        );
+        assert_eq!(
+            ask("x.deeper.test", Kind::A),
+            [
+                "NOERROR aa",
+                "an deeper.test. 300 DNAME x.deeper.test.",
+                "an x.deeper.test. 300 CNAME x.x.deeper.test."
+            ],
+            "and so on without end"
+        );
+        assert_eq!(
+            ask("again.d.test", Kind::A),
+            [
+                "NOERROR aa",
+                dname,
+                "an again.d.test. 300 CNAME again.target.test.",
+                "an again.target.test. 300 CNAME x.d.test.",
+                "an x.d.test. 300 CNAME x.target.test.",
+                "an x.target.test. 300 A 192.0.2.8"
+            ],
+            "each record once"
         );
         assert_eq!(
             ask("y.d.test", Kind::A),

@@ -72,7 +72,7 @@ impl Zones {
         let mut outcome = Outcome::answer();
         let (mut owner, mut seen) = (name.clone(), Vec::new());
         loop {
-            let target = match zone.step(self, &owner, kind, writer, &mut outcome) {
+            let target = match zone.step(self, (&owner, &seen), kind, writer, &mut outcome) {
                 Step::Done if !outcome.referral => return Some(outcome),
                 Step::Done => {
                     // The first owner decides about AA.
