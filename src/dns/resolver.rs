@@ -40,6 +40,7 @@ pub struct Resolver {
     /// Keys of answers that the archive does not have yet.
     unsaved: Vec<Box<[u8]>>,
     pub(super) stats: Stats,
+    stopped: bool,
 }
 
 impl Resolver {
@@ -59,6 +60,7 @@ impl Resolver {
             events: VecDeque::new(),
             unsaved: Vec::new(),
             stats: Stats::default(),
+            stopped: false,
             config,
         }
     }
@@ -223,8 +225,9 @@ impl Resolver {
         }
     }
 
-    /// Ends everything: whoever waits is told.
+    /// Ends everything: whoever waits is told, and whoever asks later.
     pub fn stop(&mut self, now: Instant) {
+        self.stopped = true;
         let all: Vec<_> = self.queries.iter().map(|(token, _)| token).collect();
         all.into_iter().for_each(|token| self.end(now, token, Err(Failure::Stopped)));
         for conn in self.streams.all() {
@@ -270,8 +273,9 @@ impl Resolver {
             }
             return self.give(user, (name, kind), Err(Failure::Overloaded));
         }
-        if self.queries.len() >= QUERIES_MAX {
-            user.into_iter().for_each(|user| self.give(user, (name, kind), Err(Failure::Overloaded)));
+        if self.stopped || self.queries.len() >= QUERIES_MAX {
+            let failure = if self.stopped { Failure::Stopped } else { Failure::Overloaded };
+            user.into_iter().for_each(|user| self.give(user, (name, kind), Err(failure)));
             return;
         }
         let mut query = Query::new(key, hash, cx.now, self.config.deadline);
@@ -595,6 +599,9 @@ impl Resolver {
 
     /// Whether a forwarder that was down is back: the least that can be asked.
     fn probe(&mut self, cx: &mut Cx<'_>, forwarder: u8) {
+        if self.stopped {
+            return;
+        }
         let key = Key::new(&Name::ROOT, Kind::NS, Variant::default());
         let mut query = Query::new(&key, 0, cx.now, PROBE_WITHIN);
         query.probe = Some(forwarder);
