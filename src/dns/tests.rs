@@ -1,5 +1,6 @@
 //! The resolver against forwarders that are played by hand.
 
+mod aliases;
 mod hostile;
 
 use super::*;
