@@ -4,6 +4,7 @@
 //! connections are asked for with [`Wish`]es; datagrams, bytes and time are handed in. [`Dns`] puts
 //! host names on top: both families, search suffixes, the order of addresses.
 
+mod aliases;
 pub mod answer;
 pub mod cache;
 pub mod config;

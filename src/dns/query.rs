@@ -1,4 +1,4 @@
-//! One question under way: who waits for it, whom it was put to, where its aliases have led.
+//! One question under way: who waits for it, whom it was put to, where its aliases lead.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use super::config::FORWARDERS_MAX;
 use super::exchange::{Asked, Question};
 use super::forwarders::Set;
 use crate::base::{Instant, SocketId, Token};
-use crate::wire::dns::{Kind, Name};
+use crate::wire::dns::Kind;
 
 /// A question that is being put to forwarders.
 pub(super) struct Query {
@@ -17,12 +17,15 @@ pub(super) struct Query {
     pub(super) key: Box<[u8]>,
     /// Of the key, in the table of questions under way.
     pub(super) hash: u64,
-    /// Where the aliases have led: what forwarders are asked for now.
-    at: Option<Box<Name>>,
     pub(super) kind: Kind,
     pub(super) variant: Variant,
-    pub(super) chain: Chain,
+    /// The answer was aliases, and another query asks for what they lead to.
+    pub(super) lead: Option<Box<Lead>>,
     pub(super) waiters: Waiters,
+    /// Queries whose aliases lead here.
+    pub(super) followers: Vec<Token>,
+    /// Aliases that led here from a question that somebody asked.
+    pub(super) depth: usize,
     pub(super) tries: Vec<Try>,
     next_try: u32,
     /// How often each forwarder was asked.
@@ -45,6 +48,13 @@ pub(super) struct Query {
     pub(super) probe: Option<u8>,
     /// Why the last try came to nothing.
     pub(super) fault: super::Failure,
+}
+
+/// Where aliases lead.
+pub(super) struct Lead {
+    /// The query of their target.
+    pub(super) to: Token,
+    pub(super) chain: Chain,
 }
 
 /// Those who wait for an answer; mostly it is one.
@@ -108,11 +118,12 @@ impl Query {
         Self {
             key: key.bytes().into(),
             hash,
-            at: None,
             kind,
             variant,
-            chain: Chain::default(),
+            lead: None,
             waiters: Waiters::default(),
+            followers: Vec::new(),
+            depth: 0,
             tries: Vec::new(),
             next_try: 0,
             asked: 0,
@@ -135,19 +146,9 @@ impl Query {
         cache::name_of(&self.key)
     }
 
-    /// The name that forwarders are asked for: where the aliases have led.
-    pub(super) fn at(&self) -> &[u8] {
-        self.at.as_ref().map_or_else(|| cache::name_of(&self.key), |at| at.wire())
-    }
-
     /// What forwarders are asked.
     pub(super) fn question(&self) -> Question<'_> {
-        (self.at(), self.kind, self.variant)
-    }
-
-    /// The aliases lead here; `None`: what was asked for is asked for again.
-    pub(super) fn go_to(&mut self, chain: Chain, at: Option<Name>) {
-        (self.chain, self.at) = (chain, at.map(Box::new));
+        (self.name(), self.kind, self.variant)
     }
 
     /// Another try; its number, unless there were too many.
@@ -188,6 +189,14 @@ impl Query {
     /// A try is still waited for.
     pub(super) fn is_waiting(&self) -> bool {
         self.tries.iter().any(|one| one.timeout_at < Instant::FAR)
+    }
+
+    /// A forwarder's answer over a stream is waited for, by another try than this.
+    pub(super) fn waits_over_stream(&self, forwarder: u8, but: Option<u32>) -> bool {
+        self.tries.iter().any(|one| {
+            let waits = matches!(one.via, Via::Stream(_)) && one.timeout_at < Instant::FAR;
+            one.forwarder == forwarder && waits && Some(one.number) != but
+        })
     }
 
     /// Until when an answer may still be hoped for, if any question is out.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use hashbrown::HashTable;
 
+use super::aliases::Led;
 use super::answer::{Answer, Chain, Reading, Useless};
 use super::cache::{self, Cache, Freshness, Key, Variant};
 use super::config::Config;
@@ -37,9 +38,13 @@ pub struct Resolver {
     pub(super) to_send: VecDeque<(Token, u32)>,
     pub(super) wishes: VecDeque<Wish>,
     events: VecDeque<Event>,
+    /// Queries that are to learn what became of those that their aliases lead to.
+    pub(super) led: VecDeque<Led>,
+    pub(super) leading: bool,
     /// Keys of answers that the archive does not have yet.
     unsaved: Vec<Box<[u8]>>,
     pub(super) stats: Stats,
+    stopped: bool,
 }
 
 impl Resolver {
@@ -57,8 +62,11 @@ impl Resolver {
             to_send: VecDeque::new(),
             wishes: VecDeque::new(),
             events: VecDeque::new(),
+            led: VecDeque::new(),
+            leading: false,
             unsaved: Vec::new(),
             stats: Stats::default(),
+            stopped: false,
             config,
         }
     }
@@ -184,9 +192,12 @@ impl Resolver {
     fn begin_again(&mut self, cx: &mut Cx<'_>, token: Token) {
         let Some(query) = self.queries.get_mut(token) else { return };
         if query.probe.is_some() {
-            return self.end(cx.now, token, Err(Failure::Stopped));
+            return self.end(cx, token, Err(Failure::Stopped));
         }
         (query.asked, query.distrusted, query.round) = (0, 0, 0);
+        if query.lead.is_some() {
+            return;
+        }
         query.forget_tries();
         self.drop_tries(cx.now, token);
         self.ask_next(cx, token);
@@ -223,10 +234,13 @@ impl Resolver {
         }
     }
 
-    /// Ends everything: whoever waits is told.
+    /// Ends everything: whoever waits is told, and whoever asks later.
     pub fn stop(&mut self, now: Instant) {
+        self.stopped = true;
         let all: Vec<_> = self.queries.iter().map(|(token, _)| token).collect();
-        all.into_iter().for_each(|token| self.end(now, token, Err(Failure::Stopped)));
+        for token in all {
+            self.close(now, token, Err(Failure::Stopped));
+        }
         for conn in self.streams.all() {
             self.streams.remove(conn);
             self.wishes.push_back(Wish::Close(conn));
@@ -246,6 +260,12 @@ impl Resolver {
         let udp = |query: &Query| query.tries.iter().filter(|one| matches!(one.via, Via::Udp(_))).count();
         let sent: usize = self.queries.iter().map(|(_, query)| udp(query)).sum();
         assert_eq!(sent, self.by_id.len(), "every id belongs to a try");
+        for (token, query) in named() {
+            let Some(lead) = &query.lead else { continue };
+            let there = self.queries.get(lead.to).is_some_and(|other| other.followers.contains(&token));
+            assert!(there && query.tries.is_empty(), "whoever is led somewhere waits there, and asks nobody");
+        }
+        assert!(self.led.is_empty() && !self.leading, "nobody is left waiting");
         assert!(
             self.queries.iter().all(|(_, query)| query.timer_at <= query.next_deadline()),
             "nobody oversleeps"
@@ -270,24 +290,34 @@ impl Resolver {
             }
             return self.give(user, (name, kind), Err(Failure::Overloaded));
         }
-        if self.queries.len() >= QUERIES_MAX {
-            user.into_iter().for_each(|user| self.give(user, (name, kind), Err(Failure::Overloaded)));
+        let Some(token) = self.begin(cx, key, hash) else {
+            let failure = if self.stopped { Failure::Stopped } else { Failure::Overloaded };
+            user.into_iter().for_each(|user| self.give(user, (name, kind), Err(failure)));
             return;
+        };
+        let usable = user.is_some() && self.cache.usable(key.bytes(), cx.now).is_some();
+        if let Some(query) = self.queries.get_mut(token) {
+            user.into_iter().for_each(|user| query.waiters.push(user));
+            query.stale_at = if usable { cx.now + STALE_AFTER } else { Instant::FAR };
         }
-        let mut query = Query::new(key, hash, cx.now, self.config.deadline);
-        user.into_iter().for_each(|user| query.waiters.push(user));
-        if !query.waiters.is_empty() && self.cache.usable(key.bytes(), cx.now).is_some() {
-            query.stale_at = cx.now + STALE_AFTER;
-        }
-        let token = self.queries.insert(query);
-        let queries = &self.queries;
-        let hash_of = |token: &Token| queries.get(*token).map_or(0, |query| query.hash);
-        self.by_key.insert_unique(hash, token, hash_of);
         self.ask_next(cx, token);
     }
 
+    /// A query of a question that is not under way, for which nobody waits yet; `None` if there are
+    /// too many.
+    pub(super) fn begin(&mut self, cx: &Cx<'_>, key: &Key, hash: u64) -> Option<Token> {
+        if self.stopped || self.queries.len() >= QUERIES_MAX {
+            return None;
+        }
+        let token = self.queries.insert(Query::new(key, hash, cx.now, self.config.deadline));
+        let queries = &self.queries;
+        let hash_of = |token: &Token| queries.get(*token).map_or(0, |query| query.hash);
+        self.by_key.insert_unique(hash, token, hash_of);
+        Some(token)
+    }
+
     /// The query of a question that is under way.
-    fn under_way(&self, key: &[u8], hash: u64) -> Option<Token> {
+    pub(super) fn under_way(&self, key: &[u8], hash: u64) -> Option<Token> {
         let same = |token: &Token| self.queries.get(*token).is_some_and(|query| *query.key == *key);
         self.by_key.find(hash, same).copied()
     }
@@ -320,7 +350,7 @@ impl Resolver {
         // All were asked often enough, but a slow answer is better than none.
         match query.hopes_until().filter(|until| *until > cx.now) {
             Some(until) => self.hope(cx, token, until),
-            None => self.end(cx.now, token, Err(fault)),
+            None => self.end(cx, token, Err(fault)),
         }
     }
 
@@ -356,7 +386,7 @@ impl Resolver {
         let Some(query) = self.queries.get_mut(token) else { return };
         if query.deadline <= cx.now {
             let fault = if query.fault == Failure::NoForwarder { Failure::Timeout } else { query.fault };
-            return self.end(cx.now, token, Err(fault));
+            return self.end(cx, token, Err(fault));
         }
         let due = |one: &super::query::Try| one.timeout_at <= cx.now;
         let silent: Vec<(u8, u32)> =
@@ -425,68 +455,39 @@ impl Resolver {
             }
         }
         if self.queries.get(token).is_some_and(|query| query.probe.is_some()) {
-            return self.end(cx.now, token, Err(Failure::Stopped));
+            return self.end(cx, token, Err(Failure::Stopped));
         }
         if rcode != Rcode::NOERROR && rcode != Rcode::NXDOMAIN {
             return self.try_failed(cx, token, number, Failure::Rcode(rcode));
         }
-        self.read(cx, token, Some(number), message, source);
+        self.read(cx, token, number, message, source);
     }
 
-    /// Reads a response, of a forwarder or of what is remembered of an alias's target.
-    fn read(
-        &mut self,
-        cx: &mut Cx<'_>,
-        token: Token,
-        number: Option<u32>,
-        message: &Message<'_>,
-        source: Source,
-    ) {
+    /// Reads a forwarder's response.
+    fn read(&mut self, cx: &mut Cx<'_>, token: Token, number: u32, message: &Message<'_>, source: Source) {
         let Some(query) = self.queries.get(token) else { return };
         let ttl_max = self.config.cache.ttl_max;
-        let plain = if query.chain.is_empty() {
-            Answer::plain(message, (query.name(), query.kind), ttl_max)
-        } else {
-            None
-        };
-        if let Some(answer) = plain {
-            return self.answered(cx, token, number, (answer, source));
+        if let Some(answer) = Answer::plain(message, (query.name(), query.kind), ttl_max) {
+            return self.answered(cx, token, Some(number), (answer, source));
         }
-        let (name, at) = (query.name(), query.at());
-        let Some((name, at)) = Name::from_wire(name).zip(Name::from_wire(at)) else { return };
-        match Answer::read(message, (&name, query.kind), query.chain.clone(), &at, ttl_max) {
-            Reading::Whole(answer) => self.answered(cx, token, number, (answer, source)),
-            Reading::Follow(chain, target) => self.follow(cx, token, chain, *target),
-            Reading::Useless(useless) => {
-                let fault = match useless {
-                    Useless::Rcode(rcode) => Failure::Rcode(rcode),
-                    Useless::Referral => Failure::Referral,
-                    Useless::Chain => Failure::Chain,
-                    Useless::Malformed(_) => Failure::Malformed,
-                };
-                if useless == Useless::Chain
-                    && let Some(query) = self.queries.get_mut(token)
-                {
-                    // Another may know better where it leads from the beginning.
-                    query.go_to(Chain::default(), None);
-                }
-                if let Some(query) = self.queries.get_mut(token)
-                    && let Some(one) = number.and_then(|number| query.find(number))
-                {
-                    query.distrusted |= 1 << one.forwarder;
-                }
-                match number {
-                    Some(number) => self.try_failed(cx, token, number, fault),
-                    None => self.end(cx.now, token, Err(fault)),
-                }
-            }
+        let Some(name) = Name::from_wire(query.name()) else { return };
+        match Answer::read(message, (&name, query.kind), Chain::default(), &name, ttl_max) {
+            Reading::Whole(answer) => self.answered(cx, token, Some(number), (answer, source)),
+            Reading::Follow(chain, target) => self.follow(cx, token, Some(number), chain, &target),
+            Reading::Useless(useless) => self.useless(cx, token, Some(number), useless.into()),
         }
     }
 
     /// Somebody, by the number of his try, or what is remembered, has the whole answer.
-    fn answered(&mut self, cx: &mut Cx<'_>, token: Token, winner: Option<u32>, given: (Answer, Source)) {
+    pub(super) fn answered(
+        &mut self,
+        cx: &mut Cx<'_>,
+        token: Token,
+        winner: Option<u32>,
+        given: (Answer, Source),
+    ) {
         self.see_to_losers(cx, token, winner);
-        self.end(cx.now, token, Ok((Arc::new(given.0), given.1)));
+        self.end(cx, token, Ok((Arc::new(given.0), given.1)));
     }
 
     /// Those whose answers come too late to be seen must not be asked for ever if they are gone.
@@ -510,33 +511,31 @@ impl Resolver {
             forwarder.stats.useless += 1;
         }
         self.drop_try(cx.now, token, number);
-        if self.queries.get(token).is_some_and(|query| !query.is_waiting()) {
-            self.ask_next(cx, token);
+        if self.queries.get(token).is_none_or(Query::is_waiting) {
+            return;
         }
-    }
-
-    /// The answer was only aliases: what they lead to is asked for.
-    fn follow(&mut self, cx: &mut Cx<'_>, token: Token, chain: Chain, target: Name) {
-        let Some(query) = self.queries.get_mut(token) else { return };
-        let key = Key::new(&target, query.kind, query.variant);
-        query.go_to(chain, Some(target));
-        (query.asked, query.round) = (query.distrusted, 0);
-        self.drop_tries(cx.now, token);
-        let known = match self.cache.find(&key, cx.now) {
-            Some((entry, Freshness::Fresh(_) | Freshness::Renew(_))) => {
-                let mut copy = vec![0; entry.answer.message().len()];
-                entry.answer.copy_to(&mut copy, entry.age(cx.now), 0).map(|_| copy)
-            }
-            _ => None,
-        };
-        match known.as_deref().map(Message::parse) {
-            Some(Ok(message)) => self.read(cx, token, None, &message, Source::Memory),
+        match fault {
+            Failure::Chain => self.astray(cx, token),
             _ => self.ask_next(cx, token),
         }
     }
 
+    /// Ends a query and tells all who wait, and those whose aliases lead to it.
+    pub(super) fn end(
+        &mut self,
+        cx: &mut Cx<'_>,
+        token: Token,
+        result: Result<(Arc<Answer>, Source), Failure>,
+    ) {
+        let Some(query) = self.queries.get_mut(token) else { return };
+        let (followers, distrusted) = (std::mem::take(&mut query.followers), query.distrusted);
+        self.tell_followers(followers, token, &result, distrusted);
+        self.close(cx.now, token, result);
+        self.lead_on(cx);
+    }
+
     /// Ends a query and tells all who wait.
-    fn end(&mut self, now: Instant, token: Token, result: Result<(Arc<Answer>, Source), Failure>) {
+    fn close(&mut self, now: Instant, token: Token, result: Result<(Arc<Answer>, Source), Failure>) {
         self.drop_tries(now, token);
         let Some(query) = self.queries.remove(token) else { return };
         if query.probe.is_some() {
@@ -595,6 +594,9 @@ impl Resolver {
 
     /// Whether a forwarder that was down is back: the least that can be asked.
     fn probe(&mut self, cx: &mut Cx<'_>, forwarder: u8) {
+        if self.stopped {
+            return;
+        }
         let key = Key::new(&Name::ROOT, Kind::NS, Variant::default());
         let mut query = Query::new(&key, 0, cx.now, PROBE_WITHIN);
         query.probe = Some(forwarder);
@@ -606,17 +608,28 @@ impl Resolver {
     }
 }
 
+impl From<Useless> for Failure {
+    fn from(useless: Useless) -> Self {
+        match useless {
+            Useless::Rcode(rcode) => Self::Rcode(rcode),
+            Useless::Referral => Self::Referral,
+            Useless::Chain => Self::Chain,
+            Useless::Malformed(_) => Self::Malformed,
+        }
+    }
+}
+
 fn hosts_answer(asked: (&Name, Kind), records: &[Vec<u8>]) -> Given {
     let answer = Arc::new(Answer::local(asked, HOSTS_TTL, records));
     Given { answer, age: 0, source: Source::Hosts }
 }
 
 /// Those who wait are bounded: so many for one question are an attack, or a mistake.
-const WAITERS_MAX: usize = 1_024;
+pub(super) const WAITERS_MAX: usize = 1_024;
 /// Questions under way at once; some 700 bytes each.
 const QUERIES_MAX: usize = 32_768;
 /// Every forwarder is asked so often before a question is given up.
-const ROUNDS: u8 = 3;
+pub(super) const ROUNDS: u8 = 3;
 /// The "client response timer" of RFC 8767, section 5.
 const STALE_AFTER: Duration = Duration::from_millis(1_800);
 const PROBE_WITHIN: Duration = Duration::from_secs(2);

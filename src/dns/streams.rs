@@ -21,7 +21,8 @@ pub struct Conn {
     pub forwarder: u8,
     ready: bool,
     waiting: BTreeMap<u16, Waiting>,
-    unsent: VecDeque<Bytes>,
+    /// Questions that wait to leave, with their ids.
+    unsent: VecDeque<(u16, Bytes)>,
     /// Answers that may still come: one for each question.
     owed: u64,
     /// When the last answer to somebody who waits came.
@@ -82,10 +83,12 @@ impl Streams {
         let mut frame = Vec::with_capacity(2 + message.len());
         frame.extend_from_slice(&(message.len() as u16).to_be_bytes());
         frame.extend_from_slice(message);
-        conn.unsent.push_back(frame.into());
+        conn.unsent.push_back((id, frame.into()));
         conn.waiting.insert(id, waiting);
         conn.owed += 1;
-        conn.deadline = Instant::FAR;
+        if conn.ready {
+            conn.deadline = Instant::FAR;
+        }
     }
 
     /// A whole message came. Nobody answers more often than he is asked.
@@ -108,16 +111,19 @@ impl Streams {
         self.conns.get(conn).is_some_and(|conn| conn.heard_at.is_none_or(|at| at <= asked_at))
     }
 
-    /// Whose connection it is, if it was asked and never answered.
+    /// Whose connection it is, if it was asked and never answered, or never opened.
     pub fn never_answered(&self, conn: Token) -> Option<u8> {
         let conn = self.conns.get(conn)?;
-        (conn.heard_at.is_none() && conn.owed > 0).then_some(conn.forwarder)
+        (conn.heard_at.is_none() && (conn.owed > 0 || !conn.ready)).then_some(conn.forwarder)
     }
 
     /// It is open, and secured if it is to be: questions may leave.
     pub fn on_ready(&mut self, conn: Token) {
         if let Some(conn) = self.conns.get_mut(conn) {
             conn.ready = true;
+            if !conn.waiting.is_empty() {
+                conn.deadline = Instant::FAR;
+            }
         }
     }
 
@@ -125,23 +131,28 @@ impl Streams {
     pub fn poll_write(&mut self, conn: Token, out: &mut SendQueue) -> bool {
         let Some(conn) = self.conns.get_mut(conn).filter(|conn| conn.ready) else { return false };
         let before = out.len();
-        while let Some(frame) = conn.unsent.pop_front() {
+        while let Some((id, frame)) = conn.unsent.pop_front() {
             if out.push(frame.clone()).is_err() {
-                conn.unsent.push_front(frame);
+                conn.unsent.push_front((id, frame));
                 break;
             }
         }
         out.len() > before
     }
 
-    /// Who waits for the answer with this id on a connection; it is not waited for any more.
+    /// Who waits for the answer with this id on a connection; it is not waited for any more. If the
+    /// question has not left yet, it does not.
     pub fn take(&mut self, conn: Token, id: u16, now: Instant) -> Option<Waiting> {
         let conn = self.conns.get_mut(conn)?;
-        let waiting = conn.waiting.remove(&id);
-        if conn.waiting.is_empty() {
+        let waiting = conn.waiting.remove(&id)?;
+        if let Some(at) = conn.unsent.iter().position(|(unsent, _)| *unsent == id) {
+            conn.unsent.remove(at);
+            conn.owed -= 1;
+        }
+        if conn.waiting.is_empty() && conn.ready {
             conn.deadline = now + IDLE_FOR;
         }
-        waiting
+        Some(waiting)
     }
 
     /// Who waits for the answer with this id.
@@ -231,10 +242,37 @@ mod tests {
     }
 
     #[test]
+    fn what_nobody_waits_for_any_more_is_not_asked() {
+        let (mut streams, now) = (Streams::default(), Instant(0));
+        let conn = streams.open(0, now);
+        (0..3).for_each(|id| streams.ask(conn, id, &[1; 12], (Token::FIRST, 0)));
+        assert_eq!(streams.take(conn, 1, now), Some((Token::FIRST, 0)));
+        streams.on_ready(conn);
+        let mut out = SendQueue::new(1 << 16);
+        assert!(streams.poll_write(conn, &mut out) && out.len() == 2 * 14);
+        assert_eq!([streams.on_frame(conn), streams.on_frame(conn)], [Ok(()); 2]);
+        assert_eq!(streams.on_frame(conn), Err(Broken), "nobody owes an answer to it");
+    }
+
+    #[test]
+    fn a_connection_that_does_not_open_ends_whoever_has_answered_meanwhile() {
+        let (mut streams, now) = (Streams::default(), Instant(0));
+        let conn = streams.open(0, now);
+        for id in 0..9 {
+            let at = now + OPEN_WITHIN / 10 * u32::from(id);
+            streams.ask(conn, id, &[0; 12], (Token::FIRST, 0));
+            streams.take(conn, id, at);
+        }
+        assert_eq!(streams.pop_due(now + OPEN_WITHIN), Some(conn));
+    }
+
+    #[test]
     fn an_idle_connection_ends() {
         let (mut streams, now) = (Streams::default(), Instant(0));
         let conn = streams.open(0, now);
         streams.ask(conn, 1, &[0; 12], (Token::FIRST, 0));
+        assert_eq!(streams.next_deadline(), Some(now + OPEN_WITHIN), "it opens in time, whoever waits");
+        streams.on_ready(conn);
         assert_eq!(streams.next_deadline(), None, "somebody waits, and has a deadline of his own");
         streams.take(conn, 1, now);
         assert_eq!(streams.next_deadline(), Some(now + IDLE_FOR));

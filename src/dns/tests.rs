@@ -1,5 +1,6 @@
 //! The resolver against forwarders that are played by hand.
 
+mod aliases;
 mod hostile;
 
 use super::*;
@@ -663,6 +664,40 @@ fn a_host_is_looked_up_in_both_families_and_with_suffixes() {
     asked.clear();
     let absolute = world.look(&mut dns, "box.", &mut asked, &|writer, _| soa(writer, ".", 5));
     assert_eq!((asked.len(), absolute.addresses.len()), (2, 0), "no suffix is tried");
+}
+
+/// A suffix that is left is not tried any more.
+#[test]
+fn who_is_stopped_asks_nothing_more() {
+    let mut config = Config::new(vec![ForwarderConfig { tls: Some("dns.test".into()), ..forwarder(1) }]);
+    config.search = vec![name("one.test")];
+    let mut world = World::new(&[]);
+    let mut dns = Dns::new(Resolver::new(config, 0, &mut Rng::seeded(2)));
+    world.with_cx(|_, cx| dns.look_up(cx, "box", 9));
+    dns.resolver.stop(world.now);
+    while world.with_cx(|_, cx| dns.poll_event(cx)).is_some() {}
+    let looked = dns.poll_looked().unwrap().1;
+    assert_eq!((looked.failure, dns.len()), (Some(Failure::Stopped), 0));
+    let wishes: Vec<_> = std::iter::from_fn(|| dns.resolver.poll_wish()).collect();
+    let connects = wishes.iter().filter(|wish| matches!(wish, Wish::Connect { .. })).count();
+    assert_eq!(connects, 1, "{wishes:?}");
+}
+
+/// Nor does it look whether a server that was down is back.
+#[test]
+fn who_is_stopped_probes_nobody() {
+    let mut world = World::new(&[1]);
+    for round in 0..3 {
+        world.ask(&format!("n{round}.test"));
+        world.turn();
+    }
+    while !world.told().contains(&"127.0.0.1:53 down".to_owned()) {
+        world.wait();
+        world.turn();
+    }
+    world.resolver.stop(world.now);
+    world.pass(60_000);
+    assert_eq!((world.turn().len(), world.resolver.queries.len()), (0, 0));
 }
 
 impl World {

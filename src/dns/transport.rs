@@ -47,7 +47,9 @@ impl Resolver {
                     query.find(number).is_some_and(|one| !std::mem::replace(&mut one.case_lost, true));
                 if first {
                     forwarder.on_case_lost();
-                    self.begin_try(cx, token, index, true);
+                    if !query.waits_over_stream(index, None) {
+                        self.begin_try(cx, token, index, true);
+                    }
                     self.schedule(token);
                 }
             }
@@ -208,15 +210,22 @@ impl Resolver {
         }
     }
 
-    /// The same forwarder is asked again in another way.
+    /// The same forwarder is asked again in another way. It would say the same to all that it was
+    /// asked over UDP.
     fn replace_try(&mut self, cx: &mut Cx<'_>, token: Token, number: u32, index: u8, over_stream: bool) {
-        let found = self.queries.get_mut(token).and_then(|query| query.find(number));
-        let changes = found.map_or(0, |one| one.changes) + 1;
+        let Some(query) = self.queries.get_mut(token) else { return };
+        let same = || query.tries.iter().filter(|one| one.forwarder == index);
+        let changes = same().map(|one| one.changes).max().unwrap_or(0) + 1;
         if changes > CHANGES_MAX {
             return self.try_failed(cx, token, number, Failure::Malformed);
         }
-        self.drop_try(cx.now, token, number);
-        if self.begin_try(cx, token, index, over_stream) {
+        let asked_already = over_stream && query.waits_over_stream(index, Some(number));
+        let void = same().filter(|one| one.number == number || !matches!(one.via, Via::Stream(_)));
+        let void: Vec<u32> = void.map(|one| one.number).collect();
+        void.into_iter().for_each(|number| self.drop_try(cx.now, token, number));
+        if asked_already {
+            self.schedule(token);
+        } else if self.begin_try(cx, token, index, over_stream) {
             let newest = self.queries.get_mut(token).and_then(|query| query.tries.last_mut());
             newest.into_iter().for_each(|one| one.changes = changes);
             self.schedule(token);

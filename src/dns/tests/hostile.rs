@@ -323,3 +323,20 @@ fn where_every_datagram_is_lost_it_is_asked_over_tcp() {
     assert_eq!(world.with_cx(|resolver, cx| resolver.on_bytes(cx, conn, &answer)), Ok(answer.len()));
     assert_eq!(world.told(), ["NOERROR [7] 60 127.0.0.1:53"]);
 }
+
+#[test]
+fn who_says_twice_that_it_is_cut_is_asked_over_tcp_once() {
+    let mut world = World::new(&[1]);
+    world.ask("big.test");
+    let (first, second) = (world.one(), world.wait_for_one());
+    world.receive(first.path, &response(&first.data, Flags::TC, &|_| {}));
+    world.receive(second.path, &response(&second.data, Flags::TC, &|_| {}));
+    assert_eq!((world.turn().len(), world.connects.len()), (0, 1));
+    assert_eq!(world.resolver.forwarders.get(0).unwrap().stats.over_tcp, 1);
+    let (conn, ..) = world.connects.remove(0);
+    world.resolver.on_ready(conn);
+    let query = world.written(conn);
+    let answer = framed(&response(&query, 0, &a("big.test", 60, 7)));
+    assert_eq!(world.with_cx(|resolver, cx| resolver.on_bytes(cx, conn, &answer)), Ok(answer.len()));
+    assert_eq!(world.told(), ["NOERROR [7] 60 127.0.0.1:53"]);
+}
