@@ -45,6 +45,8 @@ struct World<'a> {
     conns: BTreeMap<Token, Conn>,
     /// How many of those have no answer; which ones is not told.
     silenced: usize,
+    /// Questions of connections that are gone.
+    orphans: usize,
     next_conn: u64,
     next_id: u16,
     /// A cookie of the listener, as a client got it.
@@ -103,6 +105,7 @@ impl<'a> World<'a> {
             open: Vec::new(),
             conns: BTreeMap::new(),
             silenced: 0,
+            orphans: 0,
             next_conn: 1,
             next_id: 0,
             cookie: Vec::new(),
@@ -375,6 +378,7 @@ impl<'a> World<'a> {
     }
 
     fn gone(&mut self, conn: &Conn) {
+        self.orphans += conn.open.len();
         self.dns.listener.as_mut().expect("it stays").gone(conn.ip);
     }
 
@@ -478,9 +482,13 @@ impl<'a> World<'a> {
         }
         self.listener().check_invariants();
         self.dns.resolver.check_invariants();
-        let open =
-            self.open.len() - self.silenced + self.conns.values().map(|conn| conn.open.len()).sum::<usize>();
-        assert!(open <= self.listener().waiting(), "{open} wait, and nobody knows of them");
+        assert_eq!(self.waits(), self.listener().waiting(), "somebody waits, and nobody knows of them");
+    }
+
+    /// Questions that have no answer and may still have one.
+    fn waits(&self) -> usize {
+        let held: usize = self.conns.values().map(|conn| conn.open.len()).sum();
+        self.open.len() + held + self.orphans - self.silenced
     }
 
     /// Answers that had to wait; true if there was one.
@@ -505,15 +513,9 @@ impl<'a> World<'a> {
         // Those datagrams that a rule or a limit has silenced since.
         let quiet = silent(self.listener().stats) - silent(before.0);
         let waiting = self.listener().waiting();
-        let held: usize = self.conns.values().map(|conn| conn.open.len()).sum();
-        let lost = self.open.len() + held - self.silenced;
-        if lost > waiting {
-            assert!(
-                (lost - waiting) as u64 <= quiet,
-                "{lost} wait for answers, and {waiting} for the resolver"
-            );
-            self.silenced += lost - waiting;
-        }
+        let lost = self.waits().checked_sub(waiting).expect("the resolver is asked for somebody");
+        assert!(lost as u64 <= quiet, "{lost} have no answer, and {quiet} are silenced");
+        self.silenced += lost;
         some
     }
 
@@ -524,7 +526,7 @@ impl<'a> World<'a> {
     }
 
     fn on_frame(&mut self, token: Token, answer: Option<&[u8]>) {
-        let Some(mut conn) = self.conns.remove(&token) else { return };
+        let Some(mut conn) = self.conns.remove(&token) else { return self.orphans -= 1 };
         if let Some(answer) = answer {
             let at = conn.open.iter().position(|query| is_answer(query, &answer[2..]));
             let query = conn.open.remove(at.expect("it has asked that"));
