@@ -5,6 +5,7 @@
 
 pub mod commands;
 pub mod crowd;
+pub mod dns;
 pub mod feed;
 pub mod heap;
 pub mod limits;

@@ -1,5 +1,6 @@
 //! Records as people write them: types that have no text of ours go through hickory-proto.
 
+use std::fmt::Write as _;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use hickory_proto::op::Message;
@@ -30,10 +31,45 @@ fn plain(record: &Record<'_>) -> Option<String> {
     }
 }
 
+/// What would move the cursor, change colours or turn the line around is written as numbers, byte by
+/// byte (RFC 1035, section 5.1): data is somebody else's.
+fn harmless(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for letter in text.chars() {
+        if letter.is_control() || DIRECTIONS.contains(&letter) {
+            let mut bytes = [0; 4];
+            for byte in letter.encode_utf8(&mut bytes).bytes() {
+                let _ = write!(out, "\\{byte:03}");
+            }
+        } else {
+            out.push(letter);
+        }
+    }
+    out
+}
+
 fn decoded(message: &[u8]) -> Vec<(Kind, String, u32)> {
     let Ok(message) = Message::from_vec(message) else { return Vec::new() };
     let text = |record: &hickory_proto::rr::Record| {
-        (Kind(u16::from(record.record_type())), record.data.to_string(), record.ttl)
+        (Kind(u16::from(record.record_type())), harmless(&record.data.to_string()), record.ttl)
     };
     message.answers.iter().map(text).collect()
+}
+
+/// Marks that change the direction of writing (Unicode, annex 9).
+const DIRECTIONS: [char; 12] = [
+    '\u{61c}', '\u{200e}', '\u{200f}', '\u{202a}', '\u{202b}', '\u{202c}', '\u{202d}', '\u{202e}',
+    '\u{2066}', '\u{2067}', '\u{2068}', '\u{2069}',
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_of_a_record_reaches_the_terminal_but_letters() {
+        assert_eq!(harmless("v=spf1 \u{e4} -all"), "v=spf1 \u{e4} -all");
+        assert_eq!(harmless("a\u{1b}[2J\r\nb\u{7f}"), r"a\027[2J\013\010b\127");
+        assert_eq!(harmless("\u{9b}1m\u{202e}x"), r"\194\1551m\226\128\174x");
+    }
 }

@@ -68,7 +68,7 @@ pub fn policy_questions(lists: &[&str], more: Vec<String>) -> BTreeSet<Question>
     names.retain(|name| !name.contains('*'));
     let mut questions = BTreeSet::new();
     // Each rule about a client decides about something.
-    for last in 6..10 {
+    for last in [1, 6, 7, 8, 9] {
         for (name, kind) in [
             ("nx.block.test", Kind::A),
             ("local.block.test", Kind::TXT),
@@ -77,6 +77,8 @@ pub fn policy_questions(lists: &[&str], more: Vec<String>) -> BTreeSet<Question>
             ("tcp.block.test", Kind::MX),
             ("long.short.block.test", Kind::A),
             ("dropped.test", Kind::A),
+            ("ruledwild.test", Kind::CNAME),
+            ("x.ruledwilds.test", Kind::CNAME),
         ] {
             let (client, name) = (Ipv4Addr::new(127, 0, 0, last), in_some_case(name, &mut rng));
             questions.insert(Question { client, name, kind, recursive: true, payload: 1_232 });

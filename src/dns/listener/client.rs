@@ -63,10 +63,15 @@ impl Client {
         Ok(used)
     }
 
-    /// An answer that had to wait.
+    /// An answer that had to wait. Ends the connection if too many others lie there unread.
     pub fn on_answer(&mut self, now: Instant, answer: Option<Bytes>) {
         self.waiting = self.waiting.saturating_sub(1);
         self.deadline = now + IDLE_MAX;
+        if answer.is_some() && self.answers_bytes >= ANSWERS_MAX {
+            // So much was asked for, and nothing is read.
+            (self.over, self.answers, self.answers_bytes) = (true, VecDeque::new(), 0);
+            return;
+        }
         answer.into_iter().for_each(|answer| self.queue(answer));
     }
 
@@ -172,6 +177,20 @@ mod tests {
         assert_eq!((out.len(), client.wants_read()), (60_000, true));
         client.on_deadline(now + IDLE_MAX);
         assert!(client.is_over() && client.next_deadline().is_none());
+    }
+
+    #[test]
+    fn who_has_asked_for_much_and_reads_nothing_is_cut_off() {
+        let (mut client, now) = client();
+        let many = QUERY.repeat(PIPELINE);
+        assert_eq!(client.on_bytes(now, &many, |_| Served::Later), Ok(many.len()));
+        let mut most = 0;
+        for _ in 0..PIPELINE {
+            client.on_answer(now, Some(Bytes::from(vec![0; 60_000])));
+            most = most.max(client.answers_bytes);
+        }
+        assert!(client.is_over() && client.answers.is_empty());
+        assert!(most < ANSWERS_MAX + 60_000, "{most} bytes");
     }
 
     #[test]

@@ -43,13 +43,25 @@ impl Limits {
     }
 
     /// What becomes of an answer over UDP to a client that may be made up. What does not exist counts
-    /// by the name above it, so that made-up names count together.
-    pub(super) fn leave(&mut self, ip: IpAddr, name: &Name, rcode: Rcode, now: Instant) -> Leave {
+    /// by the zone that says so, if there is one above it, else by the name above it, and failures
+    /// whatever was asked, so that made-up names count together.
+    pub(super) fn leave(
+        &mut self,
+        ip: IpAddr,
+        (name, denied): (&Name, Option<Name>),
+        rcode: Rcode,
+        now: Instant,
+    ) -> Leave {
         if ip.is_loopback() {
             return Leave::Whole;
         }
-        let wire = name.wire();
-        let name = if rcode == Rcode::NOERROR { wire } else { parent(wire).unwrap_or(wire) };
+        let above = parent(name.wire()).unwrap_or(name.wire());
+        let zone = denied.filter(|zone| zone.wire().len() < name.wire().len());
+        let name = match rcode {
+            Rcode::NOERROR => name.wire(),
+            Rcode::NXDOMAIN => zone.as_ref().map_or(above, Name::wire),
+            _ => b"\0",
+        };
         if self.answers.allow_for((network(ip), name, rcode), now) {
             return Leave::Whole;
         }
@@ -82,7 +94,7 @@ mod tests {
         let mut limits = Limits::new(Vec::new(), 100, &mut Rng::seeded(1));
         let now = Instant::from_millis(1);
         let name = |nth: u8| Name::parse(&format!("a{nth}.test")).unwrap();
-        let mut ask = |ip: [u8; 4], name: &Name, rcode| limits.leave(ip.into(), name, rcode, now);
+        let mut ask = |ip: [u8; 4], name: &Name, rcode| limits.leave(ip.into(), (name, None), rcode, now);
         let left: Vec<_> = (0..14).map(|nth| ask([192, 0, 2, nth], &name(0), Rcode::NOERROR)).collect();
         assert_eq!(left[..10], [Leave::Whole; 10]);
         assert_eq!(left[10..], [Leave::Nothing, Leave::Cut, Leave::Nothing, Leave::Cut]);
@@ -94,6 +106,26 @@ mod tests {
     }
 
     #[test]
+    fn names_made_up_at_any_depth_count_together() {
+        let mut limits = Limits::new(Vec::new(), 100, &mut Rng::seeded(1));
+        let now = Instant::from_millis(1);
+        let name = |nth: u8| Name::parse(&format!("a.b{nth}.zone.test")).unwrap();
+        let zone = || Name::parse("zone.test").ok();
+        let ip = IpAddr::from([192, 0, 2, 1]);
+        let denied = (0..50)
+            .filter(|nth| limits.leave(ip, (&name(*nth), zone()), Rcode::NXDOMAIN, now) == Leave::Whole);
+        assert_eq!(denied.count(), 10);
+        let refused =
+            (0..50).filter(|nth| limits.leave(ip, (&name(*nth), None), Rcode::REFUSED, now) == Leave::Whole);
+        assert_eq!(refused.count(), 10);
+        let own = (0..50).filter(|nth| {
+            let itself = Some(name(*nth));
+            limits.leave(ip, (&name(*nth), itself), Rcode::NXDOMAIN, now) == Leave::Whole
+        });
+        assert_eq!(own.count(), 50, "a list that denies as the zone of the name itself: by the name above");
+    }
+
+    #[test]
     fn a_client_has_its_rate_and_zero_is_none() {
         let mut limits = Limits::new(Vec::new(), 10, &mut Rng::seeded(2));
         let (ip, now) = (IpAddr::from([192, 0, 2, 1]), Instant::from_millis(1));
@@ -101,6 +133,6 @@ mod tests {
         assert_eq!((0..50).filter(|_| limits.take(ip, now + Duration::from_millis(500))).count(), 5);
         let mut free = Limits::new(Vec::new(), 0, &mut Rng::seeded(3));
         assert!((0..5_000).all(|_| free.take(ip, now)));
-        assert!((0..5_000).all(|_| free.leave(ip, &Name::ROOT, Rcode::NOERROR, now) == Leave::Whole));
+        assert!((0..5_000).all(|_| free.leave(ip, (&Name::ROOT, None), Rcode::NOERROR, now) == Leave::Whole));
     }
 }

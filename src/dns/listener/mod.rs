@@ -18,11 +18,11 @@ mod serve;
 mod tests;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use bytes::Bytes;
 
-use crate::base::{Network, Path, Rng, Slots, Token};
+use crate::base::{Network, Path, Rng, Slots, Token, hash};
 #[cfg(doc)]
 use crate::dns::Dns;
 use crate::dns::policy::HitFacts;
@@ -80,6 +80,8 @@ pub struct Listener {
     limits: Limits,
     cookies: Cookies,
     pending: Slots<Pending>,
+    /// How many of those each client has.
+    waiting_of: hash::Map<IpAddr, u32>,
     /// Questions that have come to their end, and nobody was told yet.
     settled: VecDeque<(Pending, Box<Resolved>)>,
     threats: VecDeque<HitFacts>,
@@ -110,6 +112,7 @@ impl Listener {
             limits: Limits::new(config.allow, config.rate, rng),
             cookies: Cookies::new(rng),
             pending: Slots::default(),
+            waiting_of: hash::map(rng),
             settled: VecDeque::new(),
             threats: VecDeque::new(),
             clients: BTreeMap::new(),
@@ -128,27 +131,52 @@ impl Listener {
 
     /// Somebody opened a connection; false if it is not wanted.
     pub fn admit(&mut self, ip: IpAddr) -> bool {
-        if self.connections >= CONNECTIONS_MAX || !self.limits.may_ask(ip) {
+        let who = subscriber(ip);
+        let own = self.clients.get(&who).map_or(0, |own| usize::from(*own));
+        let most = if ip.is_loopback() { CONNECTIONS_MAX } else { CONNECTIONS_PER_CLIENT };
+        // As many as are free yet: so nobody, nor any number of them together, leaves others none.
+        if own >= most.min(CONNECTIONS_MAX - self.connections) || !self.limits.may_ask(ip) {
             return false;
         }
-        let own = self.clients.entry(ip).or_default();
-        if *own >= CONNECTIONS_PER_CLIENT && !ip.is_loopback() {
-            return false;
-        }
-        *own += 1;
+        *self.clients.entry(who).or_default() += 1;
         self.connections += 1;
         true
     }
 
     /// A connection that was admitted is gone.
     pub fn gone(&mut self, ip: IpAddr) {
+        let who = subscriber(ip);
         self.connections = self.connections.saturating_sub(1);
-        if let Some(own) = self.clients.get_mut(&ip) {
+        if let Some(own) = self.clients.get_mut(&who) {
             *own = own.saturating_sub(1);
             if *own == 0 {
-                self.clients.remove(&ip);
+                self.clients.remove(&who);
             }
         }
+    }
+
+    /// Keeps a question until there is an answer; `None` if there is no room for this client: it may
+    /// have as many there as are free yet, so that nobody leaves others none.
+    fn keep(&mut self, pending: Pending) -> Option<Token> {
+        let who = subscriber(pending.client());
+        let own = self.waiting_of.get(&who).copied().unwrap_or(0);
+        if own as usize >= PENDING_MAX.saturating_sub(self.pending.len() + self.settled.len()) {
+            return None;
+        }
+        self.waiting_of.insert(who, own + 1);
+        Some(self.pending.insert(pending))
+    }
+
+    fn unkeep(&mut self, token: Token) -> Option<Pending> {
+        let pending = self.pending.remove(token)?;
+        let who = subscriber(pending.client());
+        if let Some(own) = self.waiting_of.get_mut(&who) {
+            *own -= 1;
+            if *own == 0 {
+                self.waiting_of.remove(&who);
+            }
+        }
+        Some(pending)
     }
 
     /// What happened.
@@ -166,7 +194,22 @@ impl Listener {
         assert!(self.pending.len() + self.settled.len() <= PENDING_MAX, "questions are bounded");
         let sum: usize = self.clients.values().map(|own| usize::from(*own)).sum();
         assert_eq!(sum, self.connections, "every connection is somebody's");
+        let mut waiting: BTreeMap<IpAddr, u32> = BTreeMap::new();
+        self.pending.iter().for_each(|(_, one)| *waiting.entry(subscriber(one.client())).or_default() += 1);
+        assert_eq!(waiting.len(), self.waiting_of.len(), "clients that wait");
+        assert!(
+            waiting.iter().all(|(who, count)| self.waiting_of.get(who) == Some(count)),
+            "what each waits for"
+        );
         assert!(self.threats.len() <= THREATS_MAX, "events are bounded");
+    }
+}
+
+/// Whose address it is, as far as one can tell: a host has all of a /64 (RFC 8273).
+fn subscriber(ip: IpAddr) -> IpAddr {
+    match ip {
+        IpAddr::V4(_) => ip,
+        IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64).into(),
     }
 }
 
@@ -206,6 +249,6 @@ const QUERY_MAX: usize = 1_500;
 const CONNECTIONS_MAX: usize = 1_024;
 /// Of one address (RFC 7766, section 6.2.2 asks clients for one); several clients share one behind
 /// a router.
-const CONNECTIONS_PER_CLIENT: u16 = 64;
+const CONNECTIONS_PER_CLIENT: usize = 64;
 /// Events that wait; older ones go.
 const THREATS_MAX: usize = 1_024;

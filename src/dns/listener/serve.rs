@@ -11,7 +11,7 @@ use super::explain::{Explained, InfoCode};
 use super::limits::Leave;
 use super::log::{Facts, From};
 use super::reply::{self, Reply, Written, put_records};
-use super::{Listener, PENDING_MAX, QUERY_MAX, THREATS_MAX, Via, frame};
+use super::{Listener, QUERY_MAX, THREATS_MAX, Via, frame};
 use crate::base::{Cx, Instant, Path, Scope, Token};
 use crate::dns::cache::{Key, Variant};
 use crate::dns::local::Local;
@@ -19,7 +19,7 @@ use crate::dns::lookup::Dns;
 use crate::dns::policy::{Action, Hit, HitFacts};
 use crate::dns::{Answer, Failure, Given, Resolved, User};
 use crate::model::dns::Source;
-use crate::wire::dns::{Flags, HEADER_LEN, Kind, Message, Name, Rcode, Section};
+use crate::wire::dns::{Flags, HEADER_LEN, Kind, Message, Name, Rcode, Record, Section};
 
 /// A question that waits for the resolver.
 pub(in crate::dns) struct Pending {
@@ -67,6 +67,12 @@ struct Question<'q> {
     /// The client's cookie and ours, if it sent one.
     cookie: Option<[u8; 24]>,
     began: Instant,
+}
+
+impl Pending {
+    pub(super) fn client(&self) -> IpAddr {
+        self.via.client()
+    }
 }
 
 impl Via {
@@ -126,7 +132,7 @@ impl Dns {
     /// A question of a client has come to its end.
     pub(in crate::dns) fn on_client_resolved(&mut self, token: Token, resolved: Box<Resolved>) {
         let Some(listener) = &mut self.listener else { return };
-        if let Some(pending) = listener.pending.remove(token) {
+        if let Some(pending) = listener.unkeep(token) {
             listener.settled.push_back((pending, resolved));
         }
     }
@@ -334,15 +340,16 @@ impl Dns {
         head: Option<Head>,
         name: &Name,
     ) -> Said {
-        let room = listener.pending.len() + listener.settled.len() < PENDING_MAX;
-        if !room || question.data.len() > QUERY_MAX {
+        let (via, began, data) = (question.via, question.began, question.data);
+        let kept = (data.len() <= QUERY_MAX)
+            .then(|| listener.keep(Pending { via, query: data.into(), head, began }))
+            .flatten();
+        let Some(token) = kept else {
             listener.stats.overloaded += 1;
             return Said::Never(From::Nobody);
-        }
+        };
         listener.stats.asked += 1;
         listener.is_dirty = true;
-        let (via, began, query) = (question.via, question.began, question.data.into());
-        let token = listener.pending.insert(Pending { via, query, head, began });
         let asked = (name, question.asked.question.kind, variant(question.asked));
         self.resolver.resolve(cx, asked, User::Client(token));
         Said::Later
@@ -539,7 +546,8 @@ impl Listener {
             && !question.via.over_stream()
             && !self.is_proven(cx, question)
         {
-            match self.limits.leave(client, question.asked.name, written.rcode, cx.now) {
+            let denied = denied_by(out.get(..written.len).unwrap_or_default(), written.rcode);
+            match self.limits.leave(client, (question.asked.name, denied), written.rcode, cx.now) {
                 Leave::Whole => {}
                 Leave::Cut => {
                     self.stats.limited += 1;
@@ -601,6 +609,13 @@ impl Head {
         }
         Self { message, flags: flags & Flags::AA, from, explained }
     }
+}
+
+/// The zone that says that there is no such name.
+fn denied_by(answer: &[u8], rcode: Rcode) -> Option<Name> {
+    let message = Message::parse(answer).ok().filter(|_| rcode == Rcode::NXDOMAIN)?;
+    let is_soa = |record: &Record<'_>| record.section == Section::Authority && record.kind == Kind::SOA;
+    message.records().flatten().find(is_soa)?.owner.read().ok()
 }
 
 fn variant(asked: &Asked<'_>) -> Variant {

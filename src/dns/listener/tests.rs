@@ -443,6 +443,48 @@ fn a_client_that_asks_too_much_is_held_back_unless_it_proves_itself() {
 }
 
 #[test]
+fn nobody_takes_all_the_room_to_wait() {
+    let mut world = World::new(Config { rate: 0, ..Config::local() });
+    let flood = |world: &mut World, client: &str, count: usize| {
+        let path = Path { socket: SocketId(1), local: None, remote: client.parse().unwrap() };
+        let before = world.dns.listener.as_ref().unwrap().waiting();
+        for nth in 0..count {
+            let asked = query(&format!("n{nth}.far.example"), Kind::A, false);
+            let mut cx = World::cx(world.now, &mut world.rng, &mut world.buckets);
+            assert_eq!(world.dns.on_query(&mut cx, path, &asked, &mut [0; 1_500]), 0);
+        }
+        let listener = world.dns.listener.as_ref().unwrap();
+        listener.check_invariants();
+        listener.waiting() - before
+    };
+    assert_eq!(flood(&mut world, "127.0.0.1:4000", PENDING_MAX), PENDING_MAX / 2, "as many as are left");
+    assert_eq!(flood(&mut world, "[fd00::1]:4000", PENDING_MAX), PENDING_MAX / 4);
+    assert_eq!(flood(&mut world, "[fd00::2]:4000", 9), 0, "of the same network");
+    assert_eq!(flood(&mut world, "192.168.0.9:4000", 9), 9, "others ask on");
+}
+
+#[test]
+fn nobody_takes_all_connections() {
+    let mut world = world();
+    let listener = world.dns.listener.as_mut().unwrap();
+    let mut take = |ip: &str, count: usize| {
+        let taken = (0..count).filter(|_| listener.admit(ip.parse().unwrap())).count();
+        listener.check_invariants();
+        taken
+    };
+    assert_eq!(take("127.0.0.1", 2_000), CONNECTIONS_MAX / 2, "as many as are left");
+    assert_eq!(take("fd00::1", 2_000), CONNECTIONS_PER_CLIENT);
+    assert_eq!((take("fd00::2", 9), take("fd00:0:0:1::1", 9)), (0, 9), "a /64 is one client");
+    assert_eq!(take("192.0.2.1", 1), 0, "who may not ask");
+    let others: usize = (1..200).map(|nth| take(&format!("10.0.0.{nth}"), 2_000)).sum();
+    assert_eq!(
+        others + CONNECTIONS_MAX / 2 + CONNECTIONS_PER_CLIENT + 9,
+        CONNECTIONS_MAX,
+        "and the last is somebody's"
+    );
+}
+
+#[test]
 fn our_own_question_come_back_is_noticed() {
     let mut world = world();
     assert_eq!(world.ask("far.example", Kind::A), None);

@@ -34,7 +34,9 @@ pub fn print(kind: Kind, data: &[u8]) -> String {
         None if by_hickory(kind) => print_by_hickory(kind, data),
         None => None,
     };
-    text.filter(|text| reads_back(kind, text, data)).unwrap_or_else(|| print_generic(data))
+    // hickory-proto writes some texts as they are, and they may be meant for a terminal.
+    let is_plain = |text: &String| text.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ');
+    text.filter(|text| is_plain(text) && reads_back(kind, text, data)).unwrap_or_else(|| print_generic(data))
 }
 
 /// What data is made of.

@@ -2,10 +2,10 @@
 //! followed, and whoever wanted it is told what came of it.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use crate::base::{Slots, Token};
+use crate::base::{Scope, Slots, Token};
 use crate::dns::{self, Looked};
 use crate::engine::Engine;
 use crate::engine::io::{Answer, CommandId, LinkId, Output, Reason};
@@ -60,7 +60,7 @@ pub enum DownloadFailure {
     Http(Fault),
     /// The server answers with this status.
     Status(u16),
-    /// It leads to an address that is none of ours.
+    /// It leads to what is no address of ours, or from the Internet to this network.
     BadRedirect,
     /// It leads from `https` to `http`.
     Downgrade,
@@ -93,6 +93,10 @@ struct Download {
     wish: DownloadWish,
     url: Url,
     redirects: usize,
+    /// The address that is asked, or was asked last.
+    at: Option<IpAddr>,
+    /// Somebody out there has led us on.
+    led_from_outside: bool,
     /// Addresses that were not tried yet.
     addresses: VecDeque<SocketAddr>,
     /// Why the last one was no good.
@@ -126,6 +130,8 @@ impl Engine {
             wish,
             url,
             redirects: 0,
+            at: None,
+            led_from_outside: false,
             addresses: VecDeque::new(),
             failure: DownloadFailure::NoAddress,
             active: false,
@@ -150,6 +156,11 @@ impl Engine {
         let found = looked.addresses.iter().take(ADDRESSES_MAX);
         download.addresses = found.map(|(ip, _)| SocketAddr::new(*ip, port)).collect();
         download.failure = looked.failure.map_or(DownloadFailure::NoAddress, DownloadFailure::Name);
+        if download.led_from_outside && !download.addresses.is_empty() {
+            // Nobody out there has anything asked of this machine or those beside it.
+            download.addresses.retain(|to| Scope::of(to.ip()) == Scope::Global);
+            download.failure = DownloadFailure::BadRedirect;
+        }
         self.reach_next(token);
     }
 
@@ -220,6 +231,7 @@ impl Engine {
             let failure = download.failure;
             return self.end_download(token, Downloaded::Failed(failure));
         };
+        download.at = Some(to.ip());
         let get = Get::new(&download.url, &download.wish.known, download.wish.limits, self.now);
         let tls = download.url.tls.then(|| {
             Box::new(TlsWish { server: download.url.host.clone(), alpn: vec![b"http/1.1".to_vec()] })
@@ -265,6 +277,7 @@ impl Engine {
             return Err(DownloadFailure::TooManyRedirects);
         }
         download.redirects += 1;
+        download.led_from_outside |= download.at.is_some_and(|at| Scope::of(at) == Scope::Global);
         download.url = next;
         Ok(())
     }
