@@ -55,7 +55,7 @@ impl Limits {
         if ip.is_loopback() {
             return Leave::Whole;
         }
-        let above = parent(name.wire()).unwrap_or(name.wire());
+        let above = parent(name.wire()).unwrap_or_else(|| name.wire());
         let zone = denied.filter(|zone| zone.wire().len() < name.wire().len());
         let name = match rcode {
             Rcode::NOERROR => name.wire(),

@@ -288,7 +288,7 @@ fn a_rule_that_leads_on_owes_a_connection_its_answer_once() {
             client.on_answer(world.now, answer);
         }
         client.poll_write(&mut sent);
-        (sent.len() > 0, client.is_over())
+        (!sent.is_empty(), client.is_over())
     };
     assert_eq!(hand_on(&mut world), (false, false), "where the rule leads is asked for first");
     world.forward(&[[192, 0, 2, 9]]);
@@ -440,6 +440,15 @@ fn a_client_that_asks_too_much_is_held_back_unless_it_proves_itself() {
             assert_eq!(answers(&mut world, &with_cookie[..len], 90), (90, 0), "with our cookie");
         }
     }
+}
+
+#[test]
+fn names_made_up_below_a_zone_are_one_answer() {
+    let mut world = World::new(Config { rate: 100, ..Config::local() });
+    let mut ask = |name: String| world.ask_from("192.168.0.9:4000", &query(&name, Kind::A, true));
+    let whole = |answer: Option<Vec<u8>>| answer.is_some_and(|answer| answer[2] & 2 == 0);
+    let denied = (0..40).filter(|nth| whole(ask(format!("a.n{nth}.none.zone.test")))).count();
+    assert_eq!(denied, 10, "a tenth of the rate");
 }
 
 #[test]

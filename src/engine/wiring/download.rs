@@ -157,8 +157,7 @@ impl Engine {
         download.addresses = found.map(|(ip, _)| SocketAddr::new(*ip, port)).collect();
         download.failure = looked.failure.map_or(DownloadFailure::NoAddress, DownloadFailure::Name);
         if download.led_from_outside && !download.addresses.is_empty() {
-            // Nobody out there has anything asked of this machine or those beside it.
-            download.addresses.retain(|to| Scope::of(to.ip()) == Scope::Global);
+            download.addresses.retain(|to| may_lead_to(to.ip()));
             download.failure = DownloadFailure::BadRedirect;
         }
         self.reach_next(token);
@@ -304,6 +303,12 @@ impl Engine {
     }
 }
 
+/// Whether somebody out there may lead to an address: he has nothing asked of this machine or those
+/// beside it.
+fn may_lead_to(ip: IpAddr) -> bool {
+    Scope::of(ip) == Scope::Global
+}
+
 /// curl follows 50, browsers 20; a list that moved further has got lost.
 pub const REDIRECTS_MAX: usize = 5;
 /// Each may hold as much as its body may have: 64 MiB.
@@ -312,3 +317,17 @@ const ACTIVE_MAX: usize = 2;
 const DOWNLOADS_MAX: usize = 64;
 /// Of one name.
 const ADDRESSES_MAX: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_out_there_leads_into_this_network() {
+        let may = |text: &str| may_lead_to(text.parse().expect("an address"));
+        assert!(may("93.184.216.34") && may("2606:2800:220:1::1"));
+        let inside = ["127.0.0.1", "192.168.1.1", "10.0.0.1", "169.254.169.254", "100.64.0.1", "0.0.0.0"];
+        assert!(inside.iter().all(|text| !may(text)));
+        assert!(["::1", "fd00::1", "fe80::1", "::ffff:192.168.1.1", "::"].iter().all(|text| !may(text)));
+    }
+}
