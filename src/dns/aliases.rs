@@ -63,11 +63,13 @@ impl Resolver {
         other.followers.push(token);
         let Some(query) = self.queries.get_mut(token) else { return };
         query.lead = Some(Box::new(Lead { to, chain }));
-        let distrusted = query.distrusted;
+        let (distrusted, silent) = (query.distrusted, query.silent);
         if there.is_none()
             && let Some(other) = self.queries.get_mut(to)
         {
-            (other.depth, other.asked, other.distrusted) = (depth, distrusted, distrusted);
+            (other.depth, other.distrusted, other.silent) = (depth, distrusted, silent);
+            // Who is dead costs the whole chain one time-out.
+            other.asked = distrusted | silent;
             self.ask_next(cx, to);
         }
     }

@@ -47,6 +47,8 @@ pub struct Entry {
     pub answer: Arc<Answer>,
     /// When it is no longer fresh.
     pub expires: Instant,
+    /// When it may not even be given for want of better any more.
+    usable_until: Instant,
     /// After its expiry it could not be renewed: nobody is asked again before this.
     pub retry_at: Instant,
     /// Where it came from: the archive, not a forwarder, since the start.
@@ -217,8 +219,7 @@ impl Cache {
         entry.used = true;
         if entry.expires <= now {
             self.stats.misses += 1;
-            let usable = now < entry.expires + self.config.stale_max;
-            return usable.then_some((&*entry, Freshness::Stale));
+            return (now < entry.usable_until).then_some((&*entry, Freshness::Stale));
         }
         self.stats.hits += 1;
         entry.hits = entry.hits.saturating_add(1);
@@ -234,26 +235,24 @@ impl Cache {
     /// Remembers an answer in place of what was known. What must not be kept (a TTL of 0) is not,
     /// and leaves what was known.
     pub fn insert(&mut self, key: &Key, answer: Arc<Answer>, now: Instant) {
-        if answer.ttl > 0 {
-            let expires = now + Duration::from_secs(u64::from(answer.ttl));
-            self.put(key.bytes().into(), answer, expires, false, now);
-        }
+        self.insert_owned(key.bytes().into(), answer, now);
     }
 
     /// [`Cache::insert`] for who has a key to give away.
     pub(super) fn insert_owned(&mut self, key: Box<[u8]>, answer: Arc<Answer>, now: Instant) {
         if answer.ttl > 0 {
             let expires = now + Duration::from_secs(u64::from(answer.ttl));
-            self.put(key, answer, expires, false, now);
+            self.put(key, answer, (expires, expires + self.config.stale_max), false, now);
         }
     }
 
     /// Takes up what the archive had: `left` is how long it is still fresh, `stale` for how long it
     /// has not been.
     pub fn restore(&mut self, key: &[u8], answer: Answer, left: Duration, stale: Duration, now: Instant) {
-        let expires = if left.is_zero() { now - stale } else { now + left };
-        if split_key(key).is_some() && now < expires + self.config.stale_max {
-            self.put(key.into(), Arc::new(answer), expires, true, now);
+        // The clock may have begun after it expired.
+        let usable_for = left + self.config.stale_max.saturating_sub(stale);
+        if split_key(key).is_some() && !usable_for.is_zero() {
+            self.put(key.into(), Arc::new(answer), (now + left, now + usable_for), true, now);
         }
     }
 
@@ -263,13 +262,13 @@ impl Cache {
         let slot = self.slot(key)?;
         let entry = self.slots[slot].as_mut()?;
         (entry.renewing, entry.retry_at) = (false, now + RETRY_PAUSE);
-        (now < entry.expires + self.config.stale_max).then_some(&*entry)
+        (now < entry.usable_until).then_some(&*entry)
     }
 
     /// What is remembered of a question, fresh or not, without counting it as asked for.
     pub fn usable(&self, key: &[u8], now: Instant) -> Option<&Entry> {
         let entry = self.slots[self.slot(key)?].as_ref()?;
-        (now < entry.expires + self.config.stale_max).then_some(entry)
+        (now < entry.usable_until).then_some(entry)
     }
 
     /// Forgets a question; true if it was known.
@@ -307,7 +306,7 @@ impl Cache {
         &mut self,
         key: Box<[u8]>,
         answer: Arc<Answer>,
-        expires: Instant,
+        (expires, usable_until): (Instant, Instant),
         from_archive: bool,
         now: Instant,
     ) {
@@ -319,6 +318,7 @@ impl Cache {
             hash,
             answer,
             expires,
+            usable_until,
             retry_at: now,
             from_archive,
             hits,
@@ -451,6 +451,20 @@ mod tests {
         assert_eq!((cache.stats.hits, cache.stats.misses), (2, 3));
         cache.insert(&key("a.test"), answer("a.test", 0), at(70));
         assert_eq!(freshness(&mut cache, "a.test", 80), Some(Freshness::Stale), "a TTL of 0 is not kept");
+    }
+
+    #[test]
+    fn what_expired_before_the_start_is_no_younger_after_it() {
+        let config = Config { stale_max: Duration::from_secs(40), ..Config::DEFAULT };
+        let mut cache = Cache::new(config, &mut Rng::seeded(1));
+        let mut restore = |name: &str, stale| {
+            let answer = Answer::clone(&answer(name, 60));
+            cache.restore(key(name).bytes(), answer, Duration::ZERO, Duration::from_secs(stale), at(1));
+        };
+        restore("a.test", 30);
+        restore("b.test", 40);
+        assert_eq!(freshness(&mut cache, "a.test", 10), Some(Freshness::Stale));
+        assert_eq!((freshness(&mut cache, "a.test", 11), freshness(&mut cache, "b.test", 1)), (None, None));
     }
 
     #[test]

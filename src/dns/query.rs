@@ -191,6 +191,12 @@ impl Query {
         self.tries.iter().any(|one| one.timeout_at < Instant::FAR)
     }
 
+    /// Whose tries are still waited for.
+    pub(super) fn waited_for(&self) -> Set {
+        let waited = self.tries.iter().filter(|one| one.timeout_at < Instant::FAR);
+        waited.fold(0, |all, one| all | 1 << one.forwarder)
+    }
+
     /// A forwarder's answer over a stream is waited for, by another try than this.
     pub(super) fn waits_over_stream(&self, forwarder: u8, but: Option<u32>) -> bool {
         self.tries.iter().any(|one| {

@@ -338,8 +338,10 @@ impl Resolver {
             }
         }
         query.asked |= chosen;
+        // Whoever still has time to answer is not asked once more.
+        let waited = query.waited_for();
         let mut begun = false;
-        for forwarder in (0..16).filter(|forwarder| chosen & 1 << forwarder != 0) {
+        for forwarder in (0..16).filter(|forwarder| (chosen & !waited) & 1 << forwarder != 0) {
             begun |= self.begin_try(cx, token, forwarder, false);
         }
         let Some(query) = self.queries.get(token) else { return };
@@ -594,7 +596,8 @@ impl Resolver {
 
     /// Whether a forwarder that was down is back: the least that can be asked.
     fn probe(&mut self, cx: &mut Cx<'_>, forwarder: u8) {
-        if self.stopped {
+        let same = |query: &Query| query.probe == Some(forwarder);
+        if self.stopped || self.queries.iter().any(|(_, query)| same(query)) {
             return;
         }
         let key = Key::new(&Name::ROOT, Kind::NS, Variant::default());

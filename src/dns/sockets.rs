@@ -151,7 +151,8 @@ impl Sockets {
 
     /// Closes all of them.
     pub fn close(&mut self) {
-        self.wishes.clear();
+        // Those that had just done their share are no longer in a pool.
+        self.wishes.retain(|wish| matches!(wish, Wish::Unbind(_)));
         for socket in self.pools.iter_mut().flat_map(|pool| pool.sockets.drain(..)) {
             self.wishes.push_back(Wish::Unbind(socket.id));
             self.free.insert(0, socket.id);
@@ -248,6 +249,21 @@ mod tests {
         assert!(sockets.owns(id) && sockets.poll_wish().is_none(), "one answer is still waited for");
         sockets.settled(id);
         assert_eq!((sockets.poll_wish(), sockets.owns(id)), (Some(Wish::Unbind(id)), false));
+    }
+
+    #[test]
+    fn all_are_closed_in_the_end_also_those_that_retire_just_then() {
+        let (mut sockets, mut rng) = (Sockets::new(0), Rng::seeded(4));
+        sockets.pick(REMOTE, Instant(0), &mut rng);
+        bind_all(&mut sockets, &mut rng);
+        let Pick::Ready(id) = sockets.pick(REMOTE, Instant(1), &mut rng) else { panic!("none is open") };
+        sockets.sent(id, Instant(1) + AGE_MAX);
+        sockets.settled(id);
+        sockets.close();
+        let mut closed: Vec<_> = std::iter::from_fn(|| sockets.poll_wish()).collect();
+        closed.sort_by_key(|wish| if let Wish::Unbind(id) = wish { id.0 } else { u16::MAX });
+        let all: Vec<_> = (0..SOCKETS as u16).map(|id| Wish::Unbind(SocketId(id))).collect();
+        assert_eq!(closed, all);
     }
 
     #[test]

@@ -135,8 +135,12 @@ impl Resolver {
     /// Those who waited on a connection that is gone ask anew.
     pub(super) fn ask_again(&mut self, cx: &mut Cx<'_>, waited: Vec<Waiting>, fault: Failure) {
         for (token, number) in waited {
-            if let Some(one) = self.queries.get_mut(token).and_then(|query| query.find(number)) {
+            let Some(query) = self.queries.get_mut(token) else { continue };
+            if let Some(one) = query.find(number) {
                 one.via = Via::Queued;
+                let forwarder = one.forwarder;
+                // Whoever waited there as long as another need not find out for himself.
+                query.silent |= if fault == Failure::Timeout { 1 << forwarder } else { 0 };
             }
             self.try_failed(cx, token, number, fault);
         }
@@ -210,8 +214,8 @@ impl Resolver {
         }
     }
 
-    /// The same forwarder is asked again in another way. It would say the same to all that it was
-    /// asked over UDP.
+    /// The same forwarder is asked again in another way, unless it is asked over a stream already. It
+    /// would say the same to all that it was asked over UDP.
     fn replace_try(&mut self, cx: &mut Cx<'_>, token: Token, number: u32, index: u8, over_stream: bool) {
         let Some(query) = self.queries.get_mut(token) else { return };
         let same = || query.tries.iter().filter(|one| one.forwarder == index);
@@ -219,7 +223,7 @@ impl Resolver {
         if changes > CHANGES_MAX {
             return self.try_failed(cx, token, number, Failure::Malformed);
         }
-        let asked_already = over_stream && query.waits_over_stream(index, Some(number));
+        let asked_already = query.waits_over_stream(index, Some(number));
         let void = same().filter(|one| one.number == number || !matches!(one.via, Via::Stream(_)));
         let void: Vec<u32> = void.map(|one| one.number).collect();
         void.into_iter().for_each(|number| self.drop_try(cx.now, token, number));

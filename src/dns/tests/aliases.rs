@@ -163,3 +163,31 @@ fn other_settings_do_not_part_those_who_wait_for_each_other() {
     world.with_cx(|resolver, cx| resolver.set_system(cx, System::default()));
     assert_eq!(world.told(), ["NoForwarder"]);
 }
+
+#[test]
+fn a_dead_forwarder_costs_a_whole_chain_one_time_out() {
+    let mut world = World::new(&[1, 2]);
+    world.ask("a.test");
+    let (mut dead, mut told) = (0, Vec::new());
+    let began = world.now;
+    while told.is_empty() {
+        for left in world.turn() {
+            if left.path.remote == forwarder(1).addr {
+                dead += 1;
+                continue;
+            }
+            let data = match asked(&left).as_str() {
+                "a.test." => alias(&left, "b.test"),
+                "b.test." => alias(&left, "c.test"),
+                _ => response(&left.data, 0, &a("c.test", 60, 7)),
+            };
+            world.receive(left.path, &data);
+        }
+        told.extend(world.told());
+        if told.is_empty() && world.resolver.to_send.is_empty() {
+            world.wait();
+        }
+    }
+    assert_eq!(told, ["NOERROR [0, 0, 7] 60 127.0.0.2:53"]);
+    assert!(dead == 1 && world.now.since(began) < Duration::from_secs(1), "{dead}");
+}

@@ -128,6 +128,32 @@ fn a_connection_that_says_nothing_is_replaced() {
 }
 
 #[test]
+fn all_who_waited_on_a_connection_that_says_nothing_look_elsewhere() {
+    let mut world = World::with(Config::new(vec![over_tls(1), forwarder(2)]));
+    ["a.test", "b.test"].into_iter().for_each(|text| world.ask(text));
+    world.turn();
+    let began = world.now;
+    let mut told = Vec::new();
+    while told.len() < 2 {
+        for left in world.turn() {
+            let question = Message::parse(&left.data).unwrap().question.unwrap();
+            let at = Name::from_wire(question.name).unwrap().to_string();
+            let data = match at.as_str() {
+                "end.test." => response(&left.data, 0, &a("end.test", 60, 7)),
+                _ => response(&left.data, 0, &|writer| cname(writer, &at, "end.test")),
+            };
+            world.receive(left.path, &data);
+        }
+        told.extend(world.told());
+        if world.resolver.to_send.is_empty() && told.len() < 2 {
+            world.wait();
+        }
+    }
+    assert_eq!(told, ["NOERROR [0, 7] 60 127.0.0.2:53"; 2]);
+    assert!(world.now.since(began) < Duration::from_secs(2) && world.connects.len() == 1);
+}
+
+#[test]
 fn a_tls_forwarder_that_cannot_be_reached_goes_down_and_is_probed() {
     let mut world = World::with(Config::new(vec![over_tls(1), forwarder(2)]));
     for round in 0..4 {
@@ -301,6 +327,23 @@ fn who_is_gone_is_found_out_even_if_another_is_always_faster() {
     assert_eq!(told.iter().filter(|told| told.ends_with("127.0.0.2:53")).count(), 600, "nobody waits");
     assert_eq!(told.iter().filter(|told| told.ends_with("down")).count(), 1, "it is said once");
     assert!(in_vain < 400, "{in_vain} questions");
+}
+
+#[test]
+fn who_has_more_time_is_not_asked_again_when_another_has_none_left() {
+    let mut config = Config::new(vec![forwarder(1), over_tls(2)]);
+    config.strategy = Strategy::Parallel;
+    let mut world = World::with(config);
+    world.ask("www.test");
+    world.one();
+    let (conn, ..) = world.connects.remove(0);
+    world.resolver.on_ready(conn);
+    let query = world.written(conn);
+    assert_eq!(world.wait_for_one().path.remote, forwarder(1).addr);
+    assert!(world.written(conn).is_empty(), "the second has a second more");
+    let answer = framed(&response(&query, 0, &a("www.test", 60, 7)));
+    assert_eq!(world.with_cx(|resolver, cx| resolver.on_bytes(cx, conn, &answer)), Ok(answer.len()));
+    assert_eq!(world.told(), ["NOERROR [7] 60 127.0.0.2:53"]);
 }
 
 #[test]
