@@ -53,9 +53,8 @@ impl Resolver {
             return self.useless(cx, token, number, Failure::Chain);
         }
         self.drop_tries(cx.now, token);
-        let to = match there.or_else(|| self.begin(cx, &key, hash)) {
-            Some(to) => to,
-            None => return self.end(cx, token, Err(Failure::Overloaded)),
+        let Some(to) = there.or_else(|| self.begin(cx, &key, hash)) else {
+            return self.end(cx, token, Err(Failure::Overloaded));
         };
         let Some(other) = self.queries.get_mut(to) else { return };
         if other.followers.len() >= WAITERS_MAX {
