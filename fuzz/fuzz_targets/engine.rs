@@ -7,19 +7,19 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use dht_hunter::base::{InfoHash, Instant, Path, Scope, UnixTime};
+use dht_hunter::base::{InfoHash, Instant, Path, Scope, SocketId, UnixTime};
 use dht_hunter::engine::Engine;
 use dht_hunter::engine::config::{Config, Rates};
-use dht_hunter::engine::io::{AcceptorId, Command, Input, Job, LinkId, Output, Reason};
+use dht_hunter::engine::io::{AcceptorId, BindFault, Command, Input, Job, LinkId, Output, Reason};
 use dht_hunter::model::archive::StoreFault;
 use dht_hunter::model::{Recovered, SavedNode, StoreOp, StoreResult};
-use dht_hunter_fuzz::commands::{Commands, rates};
+use dht_hunter_fuzz::commands::{Commands, forwarders, rates};
 use dht_hunter_fuzz::crowd::Crowd;
 use dht_hunter_fuzz::heap;
 use dht_hunter_fuzz::limits::Window;
 use dht_hunter_fuzz::remote::Remote;
 use dht_hunter_fuzz::stream::front;
-use dht_hunter_fuzz::{Feed, peer};
+use dht_hunter_fuzz::{Feed, dns, peer};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: &[u8]| {
@@ -43,6 +43,11 @@ struct World<'a> {
     commands: Commands,
     packets: Window,
     streams: BTreeMap<LinkId, Stream>,
+    /// Sockets besides those of the DHT.
+    sockets: BTreeMap<SocketId, SocketAddr>,
+    servers: Vec<SocketAddr>,
+    /// Questions about names that wait for an answer.
+    asked: VecDeque<(Path, Vec<u8>)>,
     /// What the archive was given and has not acknowledged; `None` for what is no torrent.
     archive: VecDeque<Option<InfoHash>>,
     /// Work that is under way.
@@ -61,6 +66,8 @@ struct Stream {
     writing: bool,
     eof: bool,
     accepted: bool,
+    /// It leads to a DNS server, which has heard this.
+    names: Option<Vec<u8>>,
 }
 
 impl<'a> World<'a> {
@@ -74,6 +81,8 @@ impl<'a> World<'a> {
         }
         let rates = if flags & 4 == 0 { Rates::MAX } else { rates(&mut feed) };
         let sockets = listen.iter().map(|ip| SocketAddr::new(*ip, 6_881)).collect();
+        let names = dht_hunter::dns::Config::new(forwarders(&mut feed));
+        let servers = names.forwarders.iter().map(|server| server.addr).collect();
         let config = Config {
             read_only: flags & 0x18 == 0x18,
             sweep: flags & 0x20 == 0,
@@ -82,6 +91,7 @@ impl<'a> World<'a> {
             pending_max: 1 + feed.below(40),
             nodes_max: 4 + feed.below(300),
             ports_below_1024: false,
+            dns: names,
             ..Config::new(sockets, rates)
         };
         let crowd = Crowd::new(listen.clone());
@@ -102,6 +112,9 @@ impl<'a> World<'a> {
             commands: Commands::default(),
             packets: Window::new(rates.packets_out, (rates.packets_out / 10).max(1)),
             streams: BTreeMap::new(),
+            sockets: BTreeMap::new(),
+            servers,
+            asked: VecDeque::new(),
             archive: VecDeque::new(),
             jobs: Vec::new(),
             stored: BTreeMap::new(),
@@ -117,7 +130,8 @@ impl<'a> World<'a> {
     fn step(&mut self) {
         self.steps += 1;
         match self.feed.u8() % 64 {
-            0..=20 => self.datagram(),
+            0..=16 => self.datagram(),
+            17..=20 => self.names_datagram(),
             21..=25 => self.on_some(|stream| !stream.open, Self::open),
             26..=41 => self.on_some(|stream| stream.open, Self::deliver),
             42..=43 => self.on_some(|stream| stream.open, Self::misspeak),
@@ -154,6 +168,34 @@ impl<'a> World<'a> {
         if len > 0 {
             self.packets.sent(self.now);
             self.crowd.answered(path, &said, &reply[..len]);
+        }
+    }
+
+    /// What a DNS server says to one of the questions, or something in its place.
+    fn names_datagram(&mut self) {
+        let at = self.feed.below(self.asked.len());
+        let Some((mut path, query)) = self.asked.get(at).cloned() else { return };
+        if self.feed.one_in(8) {
+            path.remote.set_port(54);
+        }
+        if let Some(said) = dns::reply(&mut self.feed, &query, 1_232) {
+            self.input(Input::Datagram(path, &said));
+        }
+    }
+
+    /// A DNS server hears something on a stream, and answers.
+    fn names_hear(&mut self, link: LinkId, data: &[u8]) {
+        let stream = self.streams.get_mut(&link).expect("a stream that is there");
+        let heard = stream.names.as_mut().expect("it leads to a server");
+        heard.extend_from_slice(data);
+        while let Some((len, rest)) = heard.split_first_chunk::<2>()
+            && let Some((frame, rest)) = rest.split_at_checked(usize::from(u16::from_be_bytes(*len)))
+        {
+            if let Some(said) = dns::reply(&mut self.feed, frame, 2_000) {
+                stream.remote.said.extend_from_slice(&(said.len() as u16).to_be_bytes());
+                stream.remote.said.extend_from_slice(&said);
+            }
+            *heard = rest.to_vec();
         }
     }
 
@@ -229,7 +271,11 @@ impl<'a> World<'a> {
             most -= data.len();
             self.engine.wrote(self.now, link, data.len());
             let now = self.now;
-            self.stream(link).remote.hears(now, &data);
+            if self.stream(link).names.is_some() {
+                self.names_hear(link, &data);
+            } else {
+                self.stream(link).remote.hears(now, &data);
+            }
         }
     }
 
@@ -286,6 +332,7 @@ impl<'a> World<'a> {
                 writing: false,
                 eof: false,
                 accepted: true,
+                names: None,
             };
             stream.remote.asks(&mut self.feed);
             assert!(self.streams.insert(link, stream).is_none(), "a name that is taken");
@@ -297,6 +344,9 @@ impl<'a> World<'a> {
         if let Command::SetRates(rates) = command {
             self.rates = rates;
             self.packets = Window::new(rates.packets_out, (rates.packets_out / 10).max(1));
+        }
+        if let Command::SetNames(system) = &command {
+            self.servers = system.forwarders.iter().map(|server| server.addr).collect();
         }
         self.input(Input::Command(command));
     }
@@ -315,9 +365,19 @@ impl<'a> World<'a> {
                         self.write(link);
                     }
                 }
-                Output::Bind(..) | Output::Unbind(_) | Output::Accept(_) => {
-                    panic!("nothing asks for that yet")
+                Output::Bind(socket, addr) => {
+                    let bound = match self.feed.u8() {
+                        0..=239 => Ok(addr),
+                        240..=247 => Err(BindFault::InUse),
+                        _ => Err(BindFault::NotAvailable),
+                    };
+                    if bound.is_ok() {
+                        assert!(self.sockets.insert(socket, addr).is_none(), "a name that is taken");
+                    }
+                    self.input(Input::Bound(socket, bound));
                 }
+                Output::Unbind(socket) => _ = self.sockets.remove(&socket),
+                Output::Accept(_) => panic!("nothing asks for that yet"),
                 Output::Close(link) => {
                     assert!(self.streams.remove(&link).is_some(), "{link:?} is closed twice");
                 }
@@ -340,25 +400,36 @@ impl<'a> World<'a> {
 
     fn send(&mut self, path: Path, packet: &[u8]) {
         assert!(!self.shutting, "nothing is asked any more");
+        if usize::from(path.socket.0) >= self.listen.len() {
+            // It may have left just before the settings changed, but not after.
+            assert!(self.sockets.contains_key(&path.socket) && self.servers.contains(&path.remote));
+            self.asked.push_back((path, packet.to_vec()));
+            if self.asked.len() > ASKED_KEPT {
+                self.asked.pop_front();
+            }
+            return;
+        }
         self.packets.sent(self.now);
         self.crowd.sees(path, packet);
     }
 
     fn connect(&mut self, link: LinkId, from: Option<IpAddr>, to: SocketAddr) {
+        let names = to.port() == 53;
+        if names {
+            assert!(!self.shutting, "nobody is asked after the stop");
+            let mut stream = Stream::new(self.now);
+            stream.names = Some(Vec::new());
+            assert!(self.streams.insert(link, stream).is_none(), "a name that is taken");
+            return;
+        }
         assert!(self.listen.iter().any(|listen| Scope::may_contact(*listen, to)) && to.port() >= 1_024);
         assert!(from.is_none_or(|from| self.listen.contains(&from) && !from.is_unspecified()));
         let ours = self.streams.values().filter(|stream| !stream.accepted);
         let within = |count: usize, cap: usize| cap == 0 || count < cap;
-        assert!(within(ours.clone().count(), self.rates.fetches));
+        let fetches = ours.clone().filter(|stream| stream.names.is_none());
+        assert!(within(fetches.count(), self.rates.fetches));
         assert!(within(ours.filter(|stream| !stream.open).count(), self.rates.half_open));
-        let stream = Stream {
-            remote: Remote::new(self.now, true),
-            open: false,
-            writing: false,
-            eof: false,
-            accepted: false,
-        };
-        assert!(self.streams.insert(link, stream).is_none(), "a name that is taken");
+        assert!(self.streams.insert(link, Stream::new(self.now)).is_none(), "a name that is taken");
     }
 
     fn store(&mut self, op: &StoreOp) {
@@ -388,7 +459,8 @@ impl<'a> World<'a> {
         let stats = self.engine.stats();
         let ours = self.streams.values().filter(|stream| !stream.accepted);
         // A fetch whose bytes are being looked at is closed already, and still counts.
-        let (open, proving) = (ours.clone().count(), self.jobs.len());
+        let fetches = ours.clone().filter(|stream| stream.names.is_none());
+        let (open, proving) = (fetches.count(), self.jobs.len());
         assert!((open..=open + proving).contains(&stats.fetches_open));
         assert_eq!(stats.half_open, ours.filter(|stream| !stream.open).count());
     }
@@ -398,7 +470,10 @@ impl<'a> World<'a> {
     fn stop(&mut self) {
         self.input(Input::Command(Command::Stop));
         self.drain();
-        assert!(self.streams.is_empty() && self.shutting, "what was open is closed");
+        assert!(
+            self.streams.is_empty() && self.sockets.is_empty() && self.shutting,
+            "what was open is closed"
+        );
         let waiting = self.archive.len() as u32;
         self.archive.clear();
         self.input(Input::Stored(StoreResult::Committed(waiting)));
@@ -413,6 +488,14 @@ impl<'a> World<'a> {
         self.datagram();
         self.drain();
         self.check();
+    }
+}
+
+impl Stream {
+    /// One that the engine wants.
+    fn new(now: Instant) -> Self {
+        let remote = Remote::new(now, true);
+        Self { remote, open: false, writing: false, eof: false, accepted: false, names: None }
     }
 }
 
@@ -431,6 +514,8 @@ const NOBODY: LinkId = LinkId(dht_hunter::base::Token::LAST);
 /// Looking at everything takes longer than most steps; what is broken stays so.
 const CHECK_EVERY: usize = 4;
 const STEPS_MAX: usize = 400;
+/// Questions about names that may still be answered.
+const ASKED_KEPT: usize = 64;
 const READ_MAX: usize = 64 << 10;
 /// More than one step can lead to.
 const OUTPUTS_MAX: usize = 20_000;

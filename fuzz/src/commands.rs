@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use dht_hunter::base::Id;
+use dht_hunter::dns::{ForwarderConfig, Hosts, System};
 use dht_hunter::engine::config::Rates;
-use dht_hunter::engine::io::{Answer, Command, CommandId};
+use dht_hunter::engine::io::{Answer, Command, CommandId, NameQuestion};
 use dht_hunter::metadata::Filter;
 
 use crate::crowd::Crowd;
-use crate::{Feed, peer};
+use crate::{Feed, dns, peer};
 
 /// Makes commands up, and holds the engine to answering each as it should.
 #[derive(Default)]
@@ -27,6 +28,7 @@ enum Kind {
     Announce,
     Fetch,
     Lookup,
+    Name,
     Ping,
 }
 
@@ -41,7 +43,7 @@ impl Commands {
         };
         let v6 = feed.one_in(4);
         let addr = crowd.addr(feed, v6);
-        let (kind, command) = match feed.u8() % 16 {
+        let (kind, command) = match feed.u8() % 20 {
             0..=1 => return Command::Bootstrap(vec![addr]),
             2 => (Kind::Ping, Command::Ping(id, addr)),
             3 => (Kind::Lookup, Command::FindNode(id, hash)),
@@ -66,7 +68,23 @@ impl Commands {
                 };
                 return Command::SetFilter(Filter::parse(text).expect("rules"));
             }
-            _ => return Command::Pause(feed.one_in(2)),
+            15 => return Command::Pause(feed.one_in(2)),
+            16 => {
+                let system = System {
+                    forwarders: forwarders(feed),
+                    hosts: Hosts::parse("10.0.0.1 box"),
+                    search: vec![dns::name(feed)],
+                    ndots: 1,
+                    local: Vec::new(),
+                };
+                return Command::SetNames(Box::new(system));
+            }
+            17 => return Command::BootstrapHosts(vec![(dns::name(feed).to_string(), 6_881)]),
+            18 => (Kind::Name, Command::Resolve(id, NameQuestion::Host(dns::name(feed).to_string()))),
+            _ => {
+                let (name, kind) = (Box::new(dns::name(feed)), dns::kind(feed));
+                (Kind::Name, Command::Resolve(id, NameQuestion::Records(name, kind)))
+            }
         };
         self.open.insert(id.0, kind);
         command
@@ -85,18 +103,27 @@ impl Commands {
                 assert!(kind == Kind::Lookup && *seeds >= 0.0 && *peers >= 0.0);
             }
             Answer::Hop { .. } | Answer::Peers(_) => {}
+            Answer::Looked(_) | Answer::Records(_) => assert!(kind == Kind::Name),
             Answer::Cache(_)
             | Answer::Downloaded(_)
             | Answer::Local(_)
-            | Answer::Looked(_)
             | Answer::Preconnected(..)
-            | Answer::Records(_)
-            | Answer::Warmth(_) => panic!("nobody asks for names or targets here"),
+            | Answer::Warmth(_) => panic!("nobody asks for these here"),
             Answer::Done { .. } => {
                 self.open.remove(&id.0);
             }
         }
     }
+}
+
+/// DNS servers, some of them asked over TLS.
+pub fn forwarders(feed: &mut Feed<'_>) -> Vec<ForwarderConfig> {
+    let one = |feed: &mut Feed<'_>| {
+        let choice = feed.u8();
+        let tls = (choice & 0xc0 == 0xc0).then(|| "names.test".into());
+        ForwarderConfig { tls, ..ForwarderConfig::plain(([80, 9, 9, choice % 4], 53).into()) }
+    };
+    (0..feed.below(4)).map(|_| one(feed)).collect()
 }
 
 /// Rates, some of them without a limit.
