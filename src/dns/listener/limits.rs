@@ -11,6 +11,8 @@ pub(super) struct Limits {
     allow: Vec<Network>,
     clients: Limiter,
     answers: Limiter,
+    /// Nothing is limited.
+    free: bool,
     held_back: u64,
 }
 
@@ -30,7 +32,7 @@ impl Limits {
     pub(super) fn new(allow: Vec<Network>, rate: u32, rng: &mut Rng) -> Self {
         let same = rate.div_ceil(SAME_SHARE);
         let answers = Limiter::new(same, same, rng);
-        Self { allow, clients: Limiter::new(rate, rate, rng), answers, held_back: 0 }
+        Self { allow, clients: Limiter::new(rate, rate, rng), answers, free: rate == 0, held_back: 0 }
     }
 
     pub(super) fn may_ask(&self, ip: IpAddr) -> bool {
@@ -43,23 +45,24 @@ impl Limits {
     }
 
     /// What becomes of an answer over UDP to a client that may be made up. What does not exist counts
-    /// by the zone that says so, if there is one above it, else by the name above it, and failures
-    /// whatever was asked, so that made-up names count together.
+    /// by the zone that says so (`denied`), if there is one above it, else by the name above it, and
+    /// failures whatever was asked, so that made-up names count together.
     pub(super) fn leave(
         &mut self,
         ip: IpAddr,
-        (name, denied): (&Name, Option<Name>),
-        rcode: Rcode,
+        (name, rcode): (&Name, Rcode),
+        denied: impl FnOnce() -> Option<Name>,
         now: Instant,
     ) -> Leave {
-        if ip.is_loopback() {
+        if self.free || ip.is_loopback() {
             return Leave::Whole;
         }
-        let above = parent(name.wire()).unwrap_or_else(|| name.wire());
-        let zone = denied.filter(|zone| zone.wire().len() < name.wire().len());
+        let zone = if rcode == Rcode::NXDOMAIN { denied() } else { None };
+        let zone = zone.filter(|zone| zone.wire().len() < name.wire().len());
+        let above = || parent(name.wire()).unwrap_or_else(|| name.wire());
         let name = match rcode {
             Rcode::NOERROR => name.wire(),
-            Rcode::NXDOMAIN => zone.as_ref().map_or(above, Name::wire),
+            Rcode::NXDOMAIN => zone.as_ref().map_or_else(above, Name::wire),
             _ => b"\0",
         };
         if self.answers.allow_for((network(ip), name, rcode), now) {
@@ -94,7 +97,7 @@ mod tests {
         let mut limits = Limits::new(Vec::new(), 100, &mut Rng::seeded(1));
         let now = Instant::from_millis(1);
         let name = |nth: u8| Name::parse(&format!("a{nth}.test")).unwrap();
-        let mut ask = |ip: [u8; 4], name: &Name, rcode| limits.leave(ip.into(), (name, None), rcode, now);
+        let mut ask = |ip: [u8; 4], name: &Name, rcode| limits.leave(ip.into(), (name, rcode), || None, now);
         let left: Vec<_> = (0..14).map(|nth| ask([192, 0, 2, nth], &name(0), Rcode::NOERROR)).collect();
         assert_eq!(left[..10], [Leave::Whole; 10]);
         assert_eq!(left[10..], [Leave::Nothing, Leave::Cut, Leave::Nothing, Leave::Cut]);
@@ -112,15 +115,15 @@ mod tests {
         let name = |nth: u8| Name::parse(&format!("a.b{nth}.zone.test")).unwrap();
         let zone = || Name::parse("zone.test").ok();
         let ip = IpAddr::from([192, 0, 2, 1]);
-        let denied = (0..50)
-            .filter(|nth| limits.leave(ip, (&name(*nth), zone()), Rcode::NXDOMAIN, now) == Leave::Whole);
+        let denied =
+            (0..50).filter(|nth| limits.leave(ip, (&name(*nth), Rcode::NXDOMAIN), zone, now) == Leave::Whole);
         assert_eq!(denied.count(), 10);
-        let refused =
-            (0..50).filter(|nth| limits.leave(ip, (&name(*nth), None), Rcode::REFUSED, now) == Leave::Whole);
+        let refused = (0..50)
+            .filter(|nth| limits.leave(ip, (&name(*nth), Rcode::REFUSED), || None, now) == Leave::Whole);
         assert_eq!(refused.count(), 10);
         let own = (0..50).filter(|nth| {
-            let itself = Some(name(*nth));
-            limits.leave(ip, (&name(*nth), itself), Rcode::NXDOMAIN, now) == Leave::Whole
+            let itself = || Some(name(*nth));
+            limits.leave(ip, (&name(*nth), Rcode::NXDOMAIN), itself, now) == Leave::Whole
         });
         assert_eq!(own.count(), 50, "a list that denies as the zone of the name itself: by the name above");
     }
@@ -133,6 +136,8 @@ mod tests {
         assert_eq!((0..50).filter(|_| limits.take(ip, now + Duration::from_millis(500))).count(), 5);
         let mut free = Limits::new(Vec::new(), 0, &mut Rng::seeded(3));
         assert!((0..5_000).all(|_| free.take(ip, now)));
-        assert!((0..5_000).all(|_| free.leave(ip, (&Name::ROOT, None), Rcode::NOERROR, now) == Leave::Whole));
+        assert!(
+            (0..5_000).all(|_| free.leave(ip, (&Name::ROOT, Rcode::NOERROR), || None, now) == Leave::Whole)
+        );
     }
 }

@@ -546,8 +546,8 @@ impl Listener {
             && !question.via.over_stream()
             && !self.is_proven(cx, question)
         {
-            let denied = denied_by(out.get(..written.len).unwrap_or_default(), written.rcode);
-            match self.limits.leave(client, (question.asked.name, denied), written.rcode, cx.now) {
+            let denied = || denied_by(out.get(..written.len).unwrap_or_default());
+            match self.limits.leave(client, (question.asked.name, written.rcode), denied, cx.now) {
                 Leave::Whole => {}
                 Leave::Cut => {
                     self.stats.limited += 1;
@@ -612,8 +612,8 @@ impl Head {
 }
 
 /// The zone that says that there is no such name.
-fn denied_by(answer: &[u8], rcode: Rcode) -> Option<Name> {
-    let message = Message::parse(answer).ok().filter(|_| rcode == Rcode::NXDOMAIN)?;
+fn denied_by(answer: &[u8]) -> Option<Name> {
+    let message = Message::parse(answer).ok()?;
     let is_soa = |record: &Record<'_>| record.section == Section::Authority && record.kind == Kind::SOA;
     message.records().flatten().find(is_soa)?.owner.read().ok()
 }
