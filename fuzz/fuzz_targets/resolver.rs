@@ -257,7 +257,10 @@ impl<'a> World<'a> {
 
     fn write(&mut self, conn: Token) {
         let Some(at) = self.conns.get_mut(&conn).filter(|at| at.open) else { return };
-        while self.dns.resolver.poll_write(conn, &mut at.out) {
+        let mut left = 1;
+        while left > 0 {
+            self.dns.resolver.poll_write(self.now, conn, usize::MAX, &mut at.out);
+            left = at.out.len();
             at.heard.extend(drain(&mut at.out, usize::MAX));
         }
         while let Some((len, rest)) = at.heard.split_first_chunk::<2>() {

@@ -265,6 +265,11 @@ impl Cache {
         (now < entry.usable_until).then_some(&*entry)
     }
 
+    /// Whoever is asked now may know what others did not: nothing waits before it is asked again.
+    pub fn retry_all(&mut self, now: Instant) {
+        self.slots.iter_mut().flatten().for_each(|entry| entry.retry_at = entry.retry_at.min(now));
+    }
+
     /// What is remembered of a question, fresh or not, without counting it as asked for.
     pub fn usable(&self, key: &[u8], now: Instant) -> Option<&Entry> {
         let entry = self.slots[self.slot(key)?].as_ref()?;

@@ -234,7 +234,7 @@ impl Forwarder {
 /// Before anything is known: most resolvers answer within 0.2 s, a cold one needs more.
 const FIRST_TIMEOUT: Duration = Duration::from_millis(800);
 /// As c-ares: a busy machine must not look like a dead one.
-const TIMEOUT_MIN: Duration = Duration::from_millis(250);
+pub(super) const TIMEOUT_MIN: Duration = Duration::from_millis(250);
 const TIMEOUT_MAX: Duration = Duration::from_secs(3);
 /// One lost datagram is no sign, three in a row are.
 const DOWN_AFTER: u32 = 3;

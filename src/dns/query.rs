@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use super::User;
 use super::answer::Chain;
 use super::cache::{self, Key, Variant};
 use super::config::FORWARDERS_MAX;
 use super::exchange::{Asked, Question};
-use super::forwarders::Set;
+use super::forwarders::{Set, TIMEOUT_MIN};
+use super::{Failure, User};
 use crate::base::{Instant, SocketId, Token};
 use crate::wire::dns::Kind;
 
@@ -47,7 +47,7 @@ pub(super) struct Query {
     /// Only to see whether this forwarder is back: nobody else may wait for it.
     pub(super) probe: Option<u8>,
     /// Why the last try came to nothing.
-    pub(super) fault: super::Failure,
+    pub(super) fault: Failure,
 }
 
 /// Where aliases lead.
@@ -137,7 +137,7 @@ impl Query {
             stale_at: Instant::FAR,
             timer_at: Instant::FAR,
             probe: None,
-            fault: super::Failure::NoForwarder,
+            fault: Failure::NoForwarder,
         }
     }
 
@@ -209,6 +209,16 @@ impl Query {
     pub(super) fn hopes_until(&self) -> Option<Instant> {
         let sent = self.tries.iter().filter(|one| one.asked.is_some()).map(|one| one.sent_at);
         sent.max().filter(|_| self.probe.is_none()).map(|sent_at| sent_at + PATIENCE)
+    }
+
+    /// So near its end that no answer to another question would be waited for.
+    pub(super) fn is_ending(&self, now: Instant) -> bool {
+        self.deadline.since(now) < TIMEOUT_MIN.min(self.deadline.since(self.started) / 4)
+    }
+
+    /// Why it fails now: somebody was there, if only the time was lacking.
+    pub(super) fn failure(&self, now: Instant) -> Failure {
+        if self.fault == Failure::NoForwarder && self.is_ending(now) { Failure::Timeout } else { self.fault }
     }
 
     /// When something is to be done about it.

@@ -178,6 +178,7 @@ impl Resolver {
             return;
         }
         self.forwarders.replace(&system.forwarders, self.config.extras, cx.rng);
+        self.cache.retry_all(cx.now);
         for conn in self.streams.all() {
             self.streams.remove(conn);
             self.wishes.push_back(Wish::Close(conn));
@@ -348,7 +349,7 @@ impl Resolver {
         if begun || query.is_waiting() {
             return self.schedule(token);
         }
-        let fault = query.fault;
+        let fault = query.failure(cx.now);
         // All were asked often enough, but a slow answer is better than none.
         match query.hopes_until().filter(|until| *until > cx.now) {
             Some(until) => self.hope(cx, token, until),
@@ -387,7 +388,7 @@ impl Resolver {
         }
         let Some(query) = self.queries.get_mut(token) else { return };
         if query.deadline <= cx.now {
-            let fault = if query.fault == Failure::NoForwarder { Failure::Timeout } else { query.fault };
+            let fault = query.failure(cx.now);
             return self.end(cx, token, Err(fault));
         }
         let due = |one: &super::query::Try| one.timeout_at <= cx.now;
@@ -404,10 +405,14 @@ impl Resolver {
                 continue;
             };
             one.timeout_at = Instant::FAR;
-            if let Via::Stream(conn) = one.via
-                && self.streams.is_dead(conn, one.sent_at)
-            {
-                dead.push(conn);
+            if let (Via::Stream(conn), Some(asked)) = (one.via, one.asked) {
+                if self.streams.is_unsent(conn, asked.id) {
+                    // We were too slow ourselves.
+                    self.drop_try(cx.now, token, number);
+                    continue;
+                } else if self.streams.is_dead(conn, one.sent_at) {
+                    dead.push(conn);
+                }
             }
             self.stats.timeouts += 1;
             let Some(query) = self.queries.get_mut(token) else { continue };
@@ -635,6 +640,8 @@ const QUERIES_MAX: usize = 32_768;
 pub(super) const ROUNDS: u8 = 3;
 /// The "client response timer" of RFC 8767, section 5.
 const STALE_AFTER: Duration = Duration::from_millis(1_800);
-const PROBE_WITHIN: Duration = Duration::from_secs(2);
+/// Only a bound: the time-outs of its tries end it, however often it is put in another way, and no
+/// other begins while one of them is waited for.
+const PROBE_WITHIN: Duration = Duration::from_secs(20);
 /// What a hosts file says holds as long as the file: it is read again when it changes.
 const HOSTS_TTL: u32 = 60;

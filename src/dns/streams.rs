@@ -127,17 +127,33 @@ impl Streams {
         }
     }
 
-    /// Moves what may leave into the connection's queue; true if there was something.
-    pub fn poll_write(&mut self, conn: Token, out: &mut SendQueue) -> bool {
-        let Some(conn) = self.conns.get_mut(conn).filter(|conn| conn.ready) else { return false };
-        let before = out.len();
-        while let Some((id, frame)) = conn.unsent.pop_front() {
-            if out.push(frame.clone()).is_err() {
-                conn.unsent.push_front((id, frame));
-                break;
-            }
+    /// Bytes of the questions that may leave.
+    pub fn unsent(&self, conn: Token) -> usize {
+        let conn = self.conns.get(conn).filter(|conn| conn.ready);
+        conn.map_or(0, |conn| conn.unsent.iter().map(|(_, frame)| frame.len()).sum())
+    }
+
+    /// Whether the question with this id might have left, but has not.
+    pub fn is_unsent(&self, conn: Token, id: u16) -> bool {
+        let conn = self.conns.get(conn).filter(|conn| conn.ready);
+        conn.is_some_and(|conn| conn.unsent.iter().any(|(unsent, _)| *unsent == id))
+    }
+
+    /// The id of the next question that may leave, and whose it is.
+    pub fn next_unsent(&self, conn: Token) -> Option<(u16, Waiting)> {
+        let conn = self.conns.get(conn).filter(|conn| conn.ready)?;
+        let (id, _) = conn.unsent.front()?;
+        Some((*id, *conn.waiting.get(id)?))
+    }
+
+    /// Moves the next question into the connection's queue; false if there is no room.
+    pub fn put_next(&mut self, conn: Token, out: &mut SendQueue) -> bool {
+        let Some(conn) = self.conns.get_mut(conn) else { return false };
+        let put = conn.unsent.front().is_some_and(|(_, frame)| out.push(frame.clone()).is_ok());
+        if put {
+            conn.unsent.pop_front();
         }
-        out.len() > before
+        put
     }
 
     /// Who waits for the answer with this id on a connection; it is not waited for any more. If the
@@ -212,6 +228,13 @@ const IDLE_FOR: Duration = Duration::from_secs(8);
 mod tests {
     use super::*;
 
+    /// How many bytes leave.
+    fn written(streams: &mut Streams, conn: Token) -> usize {
+        let mut out = SendQueue::new(1 << 16);
+        while streams.put_next(conn, &mut out) {}
+        out.len()
+    }
+
     #[test]
     fn frames_come_out_whole_however_they_are_cut() {
         let message = [7; 20];
@@ -232,10 +255,10 @@ mod tests {
         assert!(streams.pick(0).is_none() && streams.may_open(0), "a second one shares the load");
         let second = streams.open(0, now);
         assert_eq!((streams.pick(0), streams.may_open(0), streams.pick(1)), (Some(second), false, None));
-        let mut out = SendQueue::new(1 << 16);
-        assert!(!streams.poll_write(first, &mut out), "not before it is open");
+        assert_eq!((streams.unsent(first), streams.next_unsent(first)), (0, None), "not before it is open");
         streams.on_ready(first);
-        assert!(streams.poll_write(first, &mut out) && out.len() == PIPELINE * 14);
+        assert_eq!(streams.unsent(first), PIPELINE * 14);
+        assert_eq!(written(&mut streams, first), PIPELINE * 14);
         assert_eq!(streams.take(first, 3, now), Some((query, 0)));
         assert_eq!(streams.take(first, 3, now), None, "an answer counts once");
         assert_eq!(streams.remove(first).len(), PIPELINE - 1);
@@ -248,8 +271,9 @@ mod tests {
         (0..3).for_each(|id| streams.ask(conn, id, &[1; 12], (Token::FIRST, 0)));
         assert_eq!(streams.take(conn, 1, now), Some((Token::FIRST, 0)));
         streams.on_ready(conn);
-        let mut out = SendQueue::new(1 << 16);
-        assert!(streams.poll_write(conn, &mut out) && out.len() == 2 * 14);
+        assert!(streams.is_unsent(conn, 0) && !streams.is_unsent(conn, 1));
+        assert_eq!(written(&mut streams, conn), 2 * 14);
+        assert!(!streams.is_unsent(conn, 0));
         assert_eq!([streams.on_frame(conn), streams.on_frame(conn)], [Ok(()); 2]);
         assert_eq!(streams.on_frame(conn), Err(Broken), "nobody owes an answer to it");
     }

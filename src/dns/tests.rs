@@ -151,7 +151,7 @@ impl World {
     /// The frames that leave on a connection, without their lengths.
     fn written(&mut self, conn: Token) -> Vec<u8> {
         let mut out = SendQueue::new(1 << 16);
-        self.resolver.poll_write(conn, &mut out);
+        self.resolver.poll_write(self.now, conn, usize::MAX, &mut out);
         let mut slices = [std::io::IoSlice::new(&[]); 8];
         let count = out.slices(&mut slices);
         slices[..count].iter().flat_map(|slice| slice[2..].iter().copied()).collect()
@@ -548,6 +548,10 @@ fn what_expired_is_given_when_nobody_answers() {
     world.told();
     world.ask("a.test");
     assert_eq!(world.told(), ["NOERROR [7] 30 stale"], "at once, for a while");
+    let system = System { forwarders: vec![forwarder(3)], ..System::default() };
+    world.with_cx(|resolver, cx| resolver.set_system(cx, system));
+    world.ask("a.test");
+    assert_eq!((world.one().path.remote, world.told().len()), (forwarder(3).addr, 0), "it was not asked");
     world.pass(86_400_000);
     world.told();
     world.ask("a.test");

@@ -115,9 +115,38 @@ impl Resolver {
         Ok(used)
     }
 
-    /// Moves what may leave into a connection's queue; true if there was something.
-    pub fn poll_write(&mut self, conn: Token, out: &mut SendQueue) -> bool {
-        self.streams.poll_write(conn, out)
+    /// Bytes of the questions that are to leave on a connection.
+    pub fn unsent(&self, conn: Token) -> usize {
+        self.streams.unsent(conn)
+    }
+
+    /// Moves questions into a connection's queue until it holds `most` bytes. What is in it cannot be
+    /// taken back, so this is to be called when they may really leave.
+    pub fn poll_write(&mut self, now: Instant, conn: Token, most: usize, out: &mut SendQueue) {
+        while out.len() < most
+            && let Some((id, waiting)) = self.streams.next_unsent(conn)
+        {
+            if !self.leaves(now, waiting) {
+                self.streams.take(conn, id, now);
+            } else if !self.streams.put_next(conn, out) {
+                return;
+            }
+        }
+    }
+
+    /// A question leaves on a stream: its server has at least the time of an answer from now on,
+    /// however long it waited for the connection. False: its answer would not be waited for.
+    fn leaves(&mut self, now: Instant, (token, number): Waiting) -> bool {
+        let Some(query) = self.queries.get_mut(token) else { return false };
+        let (round, is_ending) = (query.round, query.is_ending(now));
+        let Some(one) = query.find(number) else { return false };
+        if is_ending {
+            (one.via, one.asked) = (Via::Queued, None);
+            return false;
+        }
+        let timeout = self.forwarders.get(one.forwarder).map_or(Duration::ZERO, |one| one.timeout(round));
+        (one.sent_at, one.timeout_at) = (now, one.timeout_at.max(now + timeout));
+        true
     }
 
     /// A connection is gone, or was never opened. Who waited on it asks anew.
@@ -146,9 +175,12 @@ impl Resolver {
         }
     }
 
-    /// Puts the question to a forwarder; false if nothing came of it.
+    /// Puts the question to a forwarder; false if nothing came of it. What would not be waited for is
+    /// not asked.
     pub(super) fn begin_try(&mut self, cx: &mut Cx<'_>, token: Token, index: u8, over_stream: bool) -> bool {
-        let Some(query) = self.queries.get_mut(token) else { return false };
+        let Some(query) = self.queries.get_mut(token).filter(|query| !query.is_ending(cx.now)) else {
+            return false;
+        };
         let Some(forwarder) = self.forwarders.get_mut(index) else { return false };
         let stream = over_stream || forwarder.config.tls.is_some();
         let wait = forwarder.timeout(query.round) + if stream { OPEN_ALLOWANCE } else { Duration::ZERO };

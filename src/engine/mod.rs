@@ -279,13 +279,19 @@ impl Engine {
     /// [`Output::Write`] comes again when more may be.
     pub fn write_allowance(&mut self, now: Instant, id: LinkId) -> usize {
         let Some(link) = self.links.get_mut(id) else { return 0 };
-        let allowed = self.pace.allowance(&self.buckets.bytes_out, link.out.len(), now);
-        if allowed < link.out.len() && !std::mem::replace(&mut link.held, true) {
+        let resolver = &mut self.names.dns.resolver;
+        let conn = if let Machine::Names(conn, _) = link.machine { Some(conn) } else { None };
+        let wanted = link.out.len() + conn.map_or(0, |conn| resolver.unsent(conn));
+        let allowed = self.pace.allowance(&self.buckets.bytes_out, wanted, now);
+        if let Some(conn) = conn {
+            resolver.poll_write(now, conn, allowed, &mut link.out);
+        }
+        if allowed < wanted && !std::mem::replace(&mut link.held, true) {
             self.stats.limited_by = LimitedBy::Rate;
             self.pace.hold(id, now);
             self.changed = true;
         }
-        allowed
+        allowed.min(link.out.len())
     }
 
     /// The first bytes of what waited were written to a stream.
@@ -298,9 +304,6 @@ impl Engine {
         link.out.advance(count);
         match link.machine {
             Machine::Client(_) => self.client_wrote(id, now),
-            Machine::Names(conn, _) if was_full => {
-                self.names.dns.resolver.poll_write(conn, &mut link.out);
-            }
             _ if was_full => link.machine.poll_write(&mut link.out),
             _ => {}
         }

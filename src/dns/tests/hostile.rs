@@ -347,6 +347,43 @@ fn who_has_more_time_is_not_asked_again_when_another_has_none_left() {
 }
 
 #[test]
+fn a_connection_that_opens_late_leaves_its_server_the_time_of_an_answer() {
+    let mut world = World::with(Config::new(vec![over_tls(1)]));
+    world.ask("www.test");
+    world.turn();
+    let (conn, ..) = world.connects.remove(0);
+    world.pass(1_700);
+    world.resolver.on_ready(conn);
+    let query = world.written(conn);
+    world.pass(700);
+    assert!(world.written(conn).is_empty() && world.connects.is_empty(), "it has had 0.7 s");
+    let answer = framed(&response(&query, 0, &a("www.test", 60, 7)));
+    assert_eq!(world.with_cx(|resolver, cx| resolver.on_bytes(cx, conn, &answer)), Ok(answer.len()));
+    assert_eq!(world.told(), ["NOERROR [7] 60 127.0.0.1:53"]);
+    assert!(world.resolver.forwarders.get(0).unwrap().rtt() <= Some(Duration::from_millis(700)));
+}
+
+#[test]
+fn what_nobody_would_wait_for_is_not_asked() {
+    for (at, asks_again) in [(9_700, true), (9_800, false)] {
+        let mut world = World::new(&[1, 2]);
+        world.ask("www.test");
+        let until = world.now + Duration::from_millis(at);
+        let mut last = world.one();
+        while world.resolver.next_deadline().is_some_and(|next| next < until) {
+            world.wait();
+            last = world.turn().pop().unwrap_or(last);
+        }
+        world.pass(until.since(world.now).as_millis() as u64);
+        world.connects.clear();
+        // "Over TCP": there is a quarter of a second for it, or there is not.
+        world.receive(last.path, &response(&last.data, Flags::TC, &|_| {}));
+        world.turn();
+        assert_eq!(!world.connects.is_empty(), asks_again, "at {at} ms");
+    }
+}
+
+#[test]
 fn where_every_datagram_is_lost_it_is_asked_over_tcp() {
     let mut world = World::new(&[1]);
     world.ask("www.test");

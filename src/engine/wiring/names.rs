@@ -63,6 +63,13 @@ impl Names {
     fn begin(&mut self, wanted: Wanted) -> u64 {
         self.wanted.insert(wanted).pack()
     }
+
+    /// Whoever is there to be asked now may know the bootstrap hosts that are still wanted.
+    fn try_hosts_now(&mut self, now: Instant) {
+        if !self.hosts.is_empty() {
+            self.hosts_at = self.hosts_at.min(now);
+        }
+    }
 }
 
 impl Engine {
@@ -168,10 +175,7 @@ impl Engine {
         let (names, mut cx) = self.names_cx();
         names.dns.local.clone_from(&system.local);
         names.dns.resolver.set_system(&mut cx, system);
-        if !names.hosts.is_empty() {
-            // Whoever is asked now may know them.
-            names.hosts_at = names.hosts_at.min(cx.now);
-        }
+        names.try_hosts_now(cx.now);
         self.drain_names();
     }
 
@@ -226,6 +230,9 @@ impl Engine {
                 Event::Forwarder { name, addr, up } => {
                     let state = if up { "answers again" } else { "does not answer" };
                     log::warn!("the DNS server {name} ({addr}) {state}");
+                    if up {
+                        self.names.try_hosts_now(self.now);
+                    }
                     self.outbox.push_back(Output::Event(Live::Forwarder { name, addr, up }));
                 }
             }
@@ -289,8 +296,7 @@ impl Engine {
             }
             Wish::Write(conn) => {
                 let Some(id) = self.names.conns.get(&conn).copied() else { return };
-                let Some(link) = self.links.get_mut(id) else { return };
-                if self.names.dns.resolver.poll_write(conn, &mut link.out) {
+                if self.names.dns.resolver.unsent(conn) > 0 {
                     self.outbox.push_back(Output::Write(id));
                 }
             }
