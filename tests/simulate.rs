@@ -4,11 +4,13 @@
 
 use std::time::Duration;
 
-use dht_hunter::sim::{Faults, Rule, Scenario, run};
+use dht_hunter::sim::{Fault, Faults, Rule, Scenario, run};
 
 const ENGINES: usize = 50;
 const TIME: Duration = Duration::from_secs(600);
 const SEEDS: u64 = 300;
+/// Of two hundred engines.
+const MANY_SEEDS: u64 = 3;
 /// Seeds are dealt to so many tests, so that they run beside each other.
 const HANDS: u64 = 4;
 
@@ -51,6 +53,29 @@ fn seeds_of_the_third_hand() {
 #[test]
 fn seeds_of_the_fourth_hand() {
     play(3);
+}
+
+/// Every fault of names together, on links that lose one datagram in ten.
+#[test]
+fn two_hundred_engines_look_names_up_over_lossy_links() {
+    let names = [
+        Fault::CutNames,
+        Fault::FlappingNames,
+        Fault::ForgedNames,
+        Fault::Late,
+        Fault::Duplicates,
+        Fault::LyingNames,
+        Fault::StallingNames,
+    ];
+    let faults = names.into_iter().fold(Faults::NONE, Faults::with);
+    for seed in 1..=MANY_SEEDS {
+        let drawn = Scenario::drawn(seed, 200, Duration::from_secs(180));
+        let report = run(&Scenario { faults, loss_pct: 10, ..drawn }, false);
+        assert_eq!(report.failure, None, "seed {seed}");
+        for rule in [Rule::Coalesced, Rule::Forwarders, Rule::LookUps, Rule::Truth, Rule::Unpredictable] {
+            assert!(report.checked[rule as usize] >= 200, "{} was hardly judged", rule.name());
+        }
+    }
 }
 
 /// Who met all others before the announces may ask them again after ten minutes at the earliest.

@@ -67,6 +67,11 @@ pub(super) enum What {
     },
     /// The crowd does something of its own accord.
     Crowd,
+    /// Bytes reach a DNS server on the stream of this end.
+    Asked {
+        end: End,
+        data: Vec<u8>,
+    },
 }
 
 impl What {
@@ -79,7 +84,7 @@ impl What {
             | Self::Bytes { end, .. }
             | Self::Eof(end)
             | Self::Failed { end, .. } => Some(end.host),
-            Self::Connect { .. } | Self::Crowd | Self::Datagram { .. } => None,
+            Self::Asked { .. } | Self::Connect { .. } | Self::Crowd | Self::Datagram { .. } => None,
         }
     }
 
@@ -97,6 +102,9 @@ impl What {
             Self::Commit { .. } => "the archive commits".to_owned(),
             Self::Worked { .. } => "a worker is done".to_owned(),
             Self::Crowd => "the crowd acts".to_owned(),
+            Self::Asked { end, data } => {
+                format!("stream {}: {} bytes reach a server", end.number, data.len())
+            }
         }
     }
 }
@@ -104,7 +112,9 @@ impl What {
 /// A datagram in few words.
 pub(super) fn describe_datagram(data: &[u8]) -> String {
     use crate::wire::krpc::{self, Body, Method};
-    let Ok(message) = krpc::decode(data) else { return format!("{} bytes that are no KRPC", data.len()) };
+    let Ok(message) = krpc::decode(data) else {
+        return describe_names(data).unwrap_or_else(|| format!("{} bytes of no known kind", data.len()));
+    };
     let transaction: String = message.transaction.iter().map(|byte| format!("{byte:02x}")).collect();
     match message.body {
         Body::Query(query) => {
@@ -130,6 +140,21 @@ pub(super) fn describe_datagram(data: &[u8]) -> String {
     }
 }
 
+/// A DNS message in few words.
+fn describe_names(data: &[u8]) -> Option<String> {
+    use crate::wire::dns::{Flags, Message, Name};
+    let message = Message::parse(data).ok()?;
+    let question = message.question?;
+    let (header, name) = (message.header, Name::from_wire(question.name)?);
+    let what = if header.flags.has(Flags::QR) { "answers" } else { "asks" };
+    let (cut, rcode) = (header.flags.has(Flags::TC), header.flags.rcode());
+    let counts = header.counts;
+    Some(format!(
+        "{what} {:04x} {name} {}: {rcode}, cut: {cut}, records: {counts:?}",
+        header.id, question.kind
+    ))
+}
+
 /// A running digest of every event with its time and all its bytes.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Digest {
@@ -153,7 +178,7 @@ impl Digest {
                 self.line.extend_from_slice(&[0, from.port() as u8, to.port() as u8]);
                 self.line.extend_from_slice(data);
             }
-            What::Bytes { data, .. } => self.line.extend_from_slice(data),
+            What::Bytes { data, .. } | What::Asked { data, .. } => self.line.extend_from_slice(data),
             What::Wake(_) => self.line.push(1),
             What::Connect { .. } => self.line.push(2),
             What::Opened(_) => self.line.push(3),

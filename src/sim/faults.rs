@@ -38,11 +38,21 @@ pub enum Fault {
     Stalls,
     /// Wall clocks that jump forwards and back.
     WallClock,
+    /// DNS answers cut to TCP, where connections break, stall and talk nonsense.
+    CutNames,
+    /// DNS servers that go down and come up again.
+    FlappingNames,
+    /// Strangers who race in forged DNS answers, without having seen the question's numbers.
+    ForgedNames,
+    /// DNS servers that answer nonsense, the wrong question, from the wrong place, or that they fail.
+    LyingNames,
+    /// DNS servers that answer after the time-out or never.
+    StallingNames,
 }
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 21] = [
         Self::SlowDisk,
         Self::FullDisk,
         Self::Crash,
@@ -59,6 +69,11 @@ impl Fault {
         Self::Sleep,
         Self::Stalls,
         Self::WallClock,
+        Self::CutNames,
+        Self::FlappingNames,
+        Self::ForgedNames,
+        Self::LyingNames,
+        Self::StallingNames,
     ];
 
     /// In one word, as it stands in tables.
@@ -80,6 +95,11 @@ impl Fault {
             Self::Sleep => "sleep",
             Self::Stalls => "stalls",
             Self::WallClock => "wall-clock",
+            Self::CutNames => "cut-names",
+            Self::FlappingNames => "flapping-names",
+            Self::ForgedNames => "forged-names",
+            Self::LyingNames => "lying-names",
+            Self::StallingNames => "stalling-names",
         }
     }
 
@@ -123,6 +143,12 @@ impl Faults {
         Self(self.0 & !(1 << fault as u32))
     }
 
+    /// Nothing is on that delays a question about a name or its answer, or keeps it from coming: but
+    /// for servers that flap.
+    pub fn leave_names_alone(self) -> bool {
+        !self.iter().any(|fault| !HARMLESS_TO_NAMES.contains(&fault))
+    }
+
     /// Those that are on.
     pub fn iter(self) -> impl Iterator<Item = Fault> {
         Fault::ALL.into_iter().filter(move |fault| self.has(*fault))
@@ -145,6 +171,16 @@ impl std::fmt::Display for Faults {
 /// With these a run may get little done, and that is no fault of the engines.
 const HEAVY: [Fault; 6] =
     [Fault::FullDisk, Fault::Late, Fault::Limits, Fault::Mtu, Fault::Nat, Fault::Partition];
+/// What a question about a name does not notice, unless its own host is hit.
+const HARMLESS_TO_NAMES: [Fault; 7] = [
+    Fault::SlowDisk,
+    Fault::FullDisk,
+    Fault::Crash,
+    Fault::Pests,
+    Fault::WallClock,
+    Fault::FlappingNames,
+    Fault::ForgedNames,
+];
 const ON_PCT: u8 = 40;
 /// Of all seeds; some are light by chance as well.
 const LIGHT_PCT: u8 = 15;

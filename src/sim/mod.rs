@@ -7,6 +7,7 @@ mod clock;
 mod event;
 mod faults;
 mod link;
+mod names;
 mod nat;
 mod network;
 mod oracle;

@@ -23,9 +23,13 @@ impl World {
         };
         self.tap(host, to, None, false, data.len());
         self.note(host, || format!("sends to {to}: {}", super::event::describe_datagram(data)));
-        if let Some(oracle) = self.oracle.as_mut().filter(|_| socket == DHT) {
+        if let Some(oracle) = &mut self.oracle {
             let local = self.hosts[host.0].clock.local(self.now);
-            oracle.sent(host, (self.now, local), to, data, direct);
+            if socket == DHT {
+                oracle.sent(host, (self.now, local), to, data, direct);
+            } else {
+                oracle.asked(host, (self.now, local), path, data);
+            }
         }
         let Some(from) = self.seen_from(host, inside, to) else { return };
         self.travel(Some(host), from, to, data.to_vec());
@@ -39,7 +43,7 @@ impl World {
         {
             return;
         }
-        let somebody = target.is_some() || self.box_at(to.ip()).is_some();
+        let somebody = target.is_some() || self.box_at(to.ip()).is_some() || self.is_server(to);
         for after in self.link.arrivals(data.len(), &mut self.rng) {
             let at = self.now + after;
             if somebody {
@@ -61,6 +65,9 @@ impl World {
 
     /// A datagram reaches the address that it is for.
     pub(super) fn arrive(&mut self, from: SocketAddr, to: SocketAddr, data: Vec<u8>) {
+        if self.is_server(to) {
+            return self.on_question(from, to, &data);
+        }
         let found = match self.box_at(to.ip()) {
             Some(id) => {
                 let inside = self.boxes[id.0].inbound(self.now, to.port(), from);
@@ -93,6 +100,9 @@ impl World {
             // A deadline that is due by now comes first, so that only the datagram itself is judged.
             oracle.receiving(host, (self.now, now), from, data, &here.engine)
         });
+        if let Some(oracle) = self.oracle.as_mut().filter(|_| socket != DHT) {
+            oracle.told(host, path, data);
+        }
         let len = here.engine.handle(now, unix, Input::Datagram(path, data), &mut reply);
         if let (Some(oracle), Some(before)) = (&mut self.oracle, before) {
             oracle.received(host, (self.now, now), (from, data), before, &reply[..len], &here.engine);
@@ -107,7 +117,9 @@ impl World {
     pub(super) fn connect(&mut self, host: HostId, link: LinkId, to: SocketAddr, tls: bool) {
         self.streams_made += 1;
         let number = self.streams_made;
-        let stream = Stream { number, remote: to, peer: None, clear_at: self.now, secured: !tls };
+        let (clear_at, back_at) = (self.now, self.now);
+        let stream =
+            Stream { number, remote: to, peer: None, clear_at, secured: !tls, server: None, back_at };
         self.streams.insert((host, link), stream);
         self.tap_stream(host, link, false, 0);
         self.note(host, || format!("opens stream {number} to {to}"));
@@ -119,7 +131,9 @@ impl World {
         let at = self.now + self.link.passage(&mut self.rng);
         let inside = self.hosts[host.0].addr;
         let Some(seen) = self.seen_from(host, inside, to) else { return };
-        if self.owner(to).is_some() || self.box_at(to.ip()).is_some() {
+        if self.is_server(to) {
+            self.knock(from, to);
+        } else if self.owner(to).is_some() || self.box_at(to.ip()).is_some() {
             self.push(at, What::Connect { from, seen, to });
         } else if self.crowd.as_mut().is_none_or(|crowd| crowd.refuses(to)) {
             self.push(at + self.link.delay, What::Failed { end: from, reason: Reason::Refused });
@@ -215,7 +229,7 @@ impl World {
         self.tap_stream(end.host, end.link, true, data.len());
         if let Some(oracle) = &mut self.oracle {
             let local = self.hosts[end.host.0].clock.local(self.now);
-            oracle.bytes_in(end.host, (self.now, local), end.link, data.len());
+            oracle.bytes_in(end.host, (self.now, local), end.link, data);
         }
         self.input(end.host, Input::Received(end.link, data));
     }
@@ -254,9 +268,12 @@ impl World {
         engine.wrote(local, link, data.len());
         self.tap_stream(host, link, false, data.len());
         if let Some(oracle) = &mut self.oracle {
-            oracle.bytes_out(host, data.len());
+            oracle.bytes_out(host, (self.now, local), link, &data);
         }
         let Some(stream) = self.streams.get(&(host, link)).copied() else { return };
+        if stream.server.is_some() {
+            return self.write_to_server(End { host, link, number: stream.number }, &data);
+        }
         let Some(peer) = stream.peer.and_then(|(peer, peer_link)| self.end(peer, peer_link)) else { return };
         if peer.number != stream.number {
             return;
@@ -310,6 +327,9 @@ impl World {
     fn forget(&mut self, host: HostId, link: LinkId) -> Option<Stream> {
         let stream = self.streams.remove(&(host, link))?;
         self.note(host, || format!("stream {} is closed here", stream.number));
+        if let Some(servers) = self.servers.as_mut().filter(|_| stream.server.is_some()) {
+            servers.on_gone(stream.number);
+        }
         if let Some(oracle) = &mut self.oracle {
             oracle.closed(host, link);
         }
@@ -317,7 +337,7 @@ impl World {
     }
 
     /// The stream of an end, if that is still the same.
-    fn live(&self, end: End) -> Option<Stream> {
+    pub(super) fn live(&self, end: End) -> Option<Stream> {
         self.streams.get(&(end.host, end.link)).copied().filter(|stream| stream.number == end.number)
     }
 
@@ -334,7 +354,7 @@ impl World {
         self.by_addr.get(&addr).copied()
     }
 
-    fn box_at(&self, ip: IpAddr) -> Option<BoxId> {
+    pub(super) fn box_at(&self, ip: IpAddr) -> Option<BoxId> {
         self.boxes.iter().position(|it| it.outside() == ip).map(BoxId)
     }
 

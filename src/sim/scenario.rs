@@ -9,11 +9,14 @@ use bytes::Bytes;
 use super::event::HostId;
 use super::faults::{Fault, Faults};
 use super::link::{Link, Partition};
+use super::names::{self, Servers, Truth};
 use super::nat::{Dependence, NatConfig, Overflow};
+use super::oracle::{Oracle, Rules};
 use super::pests::Pests;
 use super::pipe::Pipe;
 use super::world::{Kill, World};
 use crate::base::{Id, Rng};
+use crate::dns;
 use crate::engine::config::{Config, Rates};
 use crate::engine::io::{Command, CommandId};
 use crate::metadata::Filter;
@@ -76,10 +79,13 @@ impl Scenario {
     }
 
     /// Puts everybody in their places.
-    pub(super) fn stage(&self, oracle: super::oracle::Oracle) -> Stage {
+    pub(super) fn stage(&self, mut oracle: Oracle) -> Stage {
         let mut rng = Rng::seeded(self.seed ^ ROLES);
         let mut world = World::new(self.seed, self.link());
+        let calm = self.loss_pct == 0 && self.faults.leave_names_alone();
+        oracle.set_names(Rules { truth: Truth::new(self.seed), calm });
         world.set_oracle(oracle);
+        world.set_servers(Servers::new(self.seed, self.faults));
         let mut hosts = Vec::with_capacity(self.engines);
         let boxes = self.boxes(&mut world);
         for n in 0..self.engines {
@@ -190,6 +196,7 @@ impl Scenario {
         config.fetch = crawls;
         config.sweep = crawls || rng.percent(50);
         config.read_only = n >= DOORS && rng.percent(4);
+        config.dns = self.names(n);
         if filters {
             config.filter = Filter::parse(&format!("word {FORBIDDEN}")).expect("this is a rule");
         }
@@ -197,6 +204,53 @@ impl Scenario {
             config.rates = tight(&mut Fault::Limits.rng(self.seed.wrapping_add(n as u64)));
         }
         config
+    }
+
+    /// How host `n` asks for names.
+    fn names(&self, n: usize) -> dns::Config {
+        let mut rng = Rng::seeded((self.seed ^ NAMES).wrapping_add(n as u64));
+        let strategies = [dns::Strategy::Strict, dns::Strategy::Parallel, dns::Strategy::Fastest];
+        let cache = dns::cache::Config {
+            ttl_max: [30, 3_600][rng.index(2)],
+            stale_max: Duration::from_secs([0, 40, 300][rng.index(3)]),
+            ..dns::cache::Config::DEFAULT
+        };
+        dns::Config {
+            strategy: strategies[rng.index(3)],
+            hosts: names::hosts(),
+            search: names::search(&mut rng),
+            cache,
+            deadline: Duration::from_secs(3 + rng.below(8)),
+            extras: rng.percent(80),
+            ..dns::Config::new(names::forwarders(&mut rng))
+        }
+    }
+
+    /// What is asked about names, by whom and when.
+    fn plan_names(&self, plan: &mut Vec<(Duration, Action)>, hosts: usize) {
+        let mut rng = Rng::seeded(self.seed ^ NAMES);
+        let time = self.time.as_millis() as u64;
+        let mut id = FIRST_LOOK_UP;
+        let each = self.time.as_secs() / ASKS_EVERY.as_secs();
+        for _ in 0..each * hosts as u64 {
+            let (host, when) = (rng.index(hosts), Duration::from_millis(rng.below(time)));
+            if rng.percent(SETTINGS_PCT) {
+                let own = public(host).ip();
+                let mut system = Box::new(names::system(&mut rng, own));
+                // Who joins by name may lose its servers, but not all of them for good.
+                if system.forwarders.is_empty() && host >= DOORS && host.is_multiple_of(BY_NAME) {
+                    system.forwarders = names::forwarders(&mut rng);
+                }
+                plan.push((when, Action::Command(host, Command::SetNames(system))));
+            }
+            // Some things are wanted by many at once.
+            let rush = rng.percent(RUSH_PCT);
+            for _ in 0..if rush { RUSH } else { 1 } {
+                let question = if rush { names::hot(&mut rng) } else { names::question(&mut rng) };
+                id += 1;
+                plan.push((when, Action::Command(host, Command::Resolve(CommandId(id), question))));
+            }
+        }
     }
 
     /// The info dictionary that host `n` shares.
@@ -223,7 +277,14 @@ impl Scenario {
         for (n, role) in hosts.iter().enumerate() {
             // Who comes late finds in the first samples what was announced before.
             let late = if role.crawls && role.shares.is_empty() && n >= DOORS { 40 } else { 1 };
-            plan.push((at(0, rng, late), Action::Command(n, Command::Bootstrap(doors.to_vec()))));
+            let by_name = n >= DOORS && n % BY_NAME == 0;
+            let command = if by_name {
+                let host = |n: usize| (format!("door{n}.test."), 6_881);
+                Command::BootstrapHosts((0..self.engines.min(DOORS)).map(host).collect())
+            } else {
+                Command::Bootstrap(doors.to_vec())
+            };
+            plan.push((at(0, rng, late), Action::Command(n, command)));
             if !role.shares.is_empty() {
                 plan.push((at(2, rng, 3), Action::Announce(n)));
                 plan.push((at(40, rng, 10), Action::Announce(n)));
@@ -250,6 +311,7 @@ impl Scenario {
             plan.push((when, Action::Command(host, command)));
         }
         self.plan_faults(&mut plan, hosts.len());
+        self.plan_names(&mut plan, hosts.len());
         plan.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
         plan
     }
@@ -361,6 +423,18 @@ const FORBIDDEN: &str = "forbidden";
 /// One crawler in so many shares a torrent too.
 const SHARE_EVERY: usize = 10;
 const COMMANDS: u64 = 12;
+/// One in so many joins by names.
+const BY_NAME: usize = 5;
+/// How often somebody asks for a name.
+const ASKS_EVERY: Duration = Duration::from_secs(20);
+/// Times at which the system's settings change, in a hundred.
+const SETTINGS_PCT: u8 = 4;
+/// Times at which many ask for the same, in a hundred, and how many.
+const RUSH_PCT: u8 = 20;
+const RUSH: u64 = 5;
+/// Ids of look-ups, above those of all other commands.
+const FIRST_LOOK_UP: u64 = 1 << 60;
+const NAMES: u64 = 0x00a_3e5;
 /// A fault happens at most so many times.
 const TIMES_MAX: usize = 12;
 const ROLES: u64 = 0x0005_ca1e;

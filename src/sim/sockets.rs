@@ -13,6 +13,10 @@ impl World {
         let bound = self.place(host, id, addr);
         self.note(host, || format!("binds {id:?} at {addr}: {bound:?}"));
         if let Ok(at) = bound {
+            let open = self.hosts[host.0].sockets.len() + 1;
+            if let Some(oracle) = &mut self.oracle {
+                oracle.bound(host, self.now, at, open);
+            }
             let here = &mut self.hosts[host.0];
             here.sockets.insert(id, at);
             if here.behind.is_none() && !at.ip().is_loopback() {

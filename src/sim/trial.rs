@@ -108,11 +108,17 @@ fn play(scenario: &Scenario, stage: &mut Stage) {
     {
         let at = START + *at;
         stage.world.run(at.since(stage.world.now()), |_| false);
+        if stage.world.has_failed() {
+            return;
+        }
         if let Some((_, action)) = stage.plan.pop() {
             stage.act(action);
         }
     }
     stage.world.run(end.since(stage.world.now()), |_| false);
+    if stage.world.has_failed() {
+        return;
+    }
     // Whoever is dead when a shortened run ends comes back for its end.
     stage.revive();
     if scenario.faults.are_light() && scenario.time >= FAIR {

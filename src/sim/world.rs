@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::clock::Clock;
 use super::event::{Digest, End, Event, HostId, What};
 use super::link::{Link, Partition};
+use super::names::Servers;
 use super::nat::{NatBox, NatConfig};
 use super::oracle::{Oracle, Rule};
 use super::store::ModelStore;
@@ -85,6 +86,7 @@ pub struct World {
     pub(super) streams: BTreeMap<(HostId, LinkId), Stream>,
     pub(super) streams_made: u64,
     pub(super) crowd: Option<Box<dyn Crowd>>,
+    pub(super) servers: Option<Box<Servers>>,
     pub(super) oracle: Option<Box<Oracle>>,
     pub(super) tap: Option<Box<dyn FnMut(Packet)>>,
     digest: Digest,
@@ -125,6 +127,9 @@ pub(super) struct Stream {
     pub(super) clear_at: Instant,
     /// Bytes may leave: no handshake is under way.
     pub(super) secured: bool,
+    /// The DNS server at the other end, and when it may go on talking.
+    pub(super) server: Option<SocketAddr>,
+    pub(super) back_at: Instant,
 }
 
 impl World {
@@ -144,6 +149,7 @@ impl World {
             streams: BTreeMap::new(),
             streams_made: 0,
             crowd: None,
+            servers: None,
             oracle: None,
             tap: None,
             digest: Digest::default(),
@@ -171,6 +177,11 @@ impl World {
         self.crowd = None;
     }
 
+    /// Puts DNS servers into the world.
+    pub(super) fn set_servers(&mut self, servers: Servers) {
+        self.servers = Some(Box::new(servers));
+    }
+
     /// Has every host judged from now on. Before the first host is added.
     pub fn set_oracle(&mut self, oracle: Oracle) {
         self.oracle = Some(Box::new(oracle));
@@ -179,6 +190,11 @@ impl World {
     /// Who judges.
     pub fn oracle(&self) -> Option<&Oracle> {
         self.oracle.as_deref()
+    }
+
+    /// A rule was broken.
+    pub fn has_failed(&self) -> bool {
+        self.oracle.as_ref().is_some_and(|oracle| oracle.failure().is_some())
     }
 
     /// Keeps the last events in words.
@@ -272,7 +288,8 @@ impl World {
         }
         self.note(host, || format!("is told {command:?}"));
         if let Some(oracle) = &mut self.oracle {
-            oracle.commanded(host, self.now, &command);
+            let local = self.hosts[host.0].clock.local(self.now);
+            oracle.commanded(host, (self.now, local), &command);
         }
         self.input(host, Input::Command(command));
     }
@@ -294,6 +311,9 @@ impl World {
         }
         self.note(host, || format!("sleeps for {time:?}, suspended: {suspend}"));
         let until = self.now + time;
+        if let Some(oracle) = &mut self.oracle {
+            oracle.slept(host, self.now, time);
+        }
         self.hosts[host.0].clock.sleep(self.now, until, suspend);
         // Whatever it waited for is looked at when it wakes.
         self.hosts[host.0].wake_at = until;
@@ -365,7 +385,7 @@ impl World {
     pub fn run(&mut self, limit: Duration, mut done: impl FnMut(&mut Self) -> bool) -> bool {
         let until = self.now + limit;
         while !done(self) {
-            if self.oracle.as_ref().is_some_and(|oracle| oracle.failure().is_some()) {
+            if self.has_failed() {
                 return false;
             }
             match self.events.peek() {
@@ -429,7 +449,8 @@ impl World {
                 }
                 Output::Answer(id, answer) => {
                     if let Some(oracle) = &mut self.oracle {
-                        oracle.answered(host, self.now, id, &answer);
+                        let local = self.hosts[host.0].clock.local(self.now);
+                        oracle.answered(host, (self.now, local), id, &answer);
                     }
                     self.hosts[host.0].answers.push((id, answer));
                 }
@@ -468,7 +489,10 @@ impl World {
         self.judge(Rule::Drained, left == (0, 0, 0, 0, 0), || {
             format!("host {} has left: streams, operations, links, fetches, half-open {left:?}", host.0)
         });
+        let sockets = self.sockets_of(host);
+        self.judge(Rule::Sockets, sockets == 0, || format!("host {} has left {sockets} sockets", host.0));
         if let Some(oracle) = &mut self.oracle {
+            oracle.settle_names(host, self.now);
             oracle.check_invariants(host, self.now, &self.hosts[host.0].engine);
             oracle.settle(host, self.now, &self.hosts[host.0].store, tallies.pending);
         }
@@ -558,6 +582,7 @@ impl World {
             What::Commit { host, life } => self.on_commit(host, life),
             What::Worked { host, life, worked } => self.on_worked(host, life, worked),
             What::Crowd => self.on_crowd(),
+            What::Asked { end, data } => self.on_asked(end, &data),
         }
     }
 
@@ -611,7 +636,9 @@ impl World {
                     &format!("{why:?} is due at {at:?}, which is no later"),
                 );
             }
-            let at = self.hosts[host.0].clock.world(at);
+            // What a suspended clock will show is not known before it goes on.
+            let clock = &self.hosts[host.0].clock;
+            let at = clock.asleep(self.now).unwrap_or_else(|| clock.world(at));
             if at != self.hosts[host.0].wake_at {
                 self.hosts[host.0].wake_at = at;
                 self.push(at, What::Wake(host));

@@ -5,6 +5,7 @@
 
 mod archive;
 mod datagrams;
+mod names;
 mod streams;
 mod windows;
 
@@ -19,6 +20,7 @@ use crate::engine::config::{Config, Rates};
 use crate::engine::io::{Answer, Command, CommandId, LinkId};
 use crate::metadata::Filter;
 use crate::model::Recovered;
+pub(super) use names::Rules;
 use windows::{Router, Window};
 
 /// What must be true of every engine at all times.
@@ -34,6 +36,8 @@ pub enum Rule {
     Answers,
     /// What was acknowledged, and what may be handed in.
     Archive,
+    /// Equal questions about names.
+    Coalesced,
     /// Deadlines.
     Deadline,
     /// The end.
@@ -44,44 +48,60 @@ pub enum Rule {
     Fate,
     /// The router's table.
     Flows,
+    /// Whom questions about names go to, and how often.
+    Forwarders,
     /// BEP 51's interval.
     Interval,
     /// What an engine finds wrong with itself.
     Invariant,
     /// How long a stream may stay as it is.
     Lifetime,
+    /// The end of questions about names.
+    LookUps,
     /// An engine may not panic.
     Panic,
     /// Every query ends, once.
     Queries,
     /// Rates over every window.
     Rates,
+    /// Sockets besides the DHT's.
+    Sockets,
     /// Write tokens.
     Token,
+    /// What is answered about names.
+    Truth,
+    /// Ids and ports of questions about names.
+    Unpredictable,
     /// Who stands in a routing table.
     Unverified,
 }
 
 impl Rule {
     /// All of them.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 24] = [
         Self::Accounts,
         Self::Address,
         Self::Alive,
         Self::Answers,
         Self::Archive,
+        Self::Coalesced,
         Self::Deadline,
         Self::Drained,
         Self::Duplicate,
         Self::Fate,
         Self::Flows,
+        Self::Forwarders,
         Self::Interval,
         Self::Invariant,
         Self::Lifetime,
+        Self::LookUps,
         Self::Panic,
         Self::Queries,
         Self::Rates,
+        Self::Sockets,
         Self::Token,
+        Self::Truth,
+        Self::Unpredictable,
         Self::Unverified,
     ];
 
@@ -93,18 +113,24 @@ impl Rule {
             Self::Alive => "alive",
             Self::Answers => "answers",
             Self::Archive => "archive",
+            Self::Coalesced => "coalesced",
             Self::Deadline => "deadline",
             Self::Drained => "drained",
             Self::Duplicate => "duplicate",
             Self::Fate => "fate",
             Self::Flows => "flows",
+            Self::Forwarders => "forwarders",
             Self::Interval => "interval",
             Self::Invariant => "invariant",
             Self::Lifetime => "lifetime",
+            Self::LookUps => "look-ups",
             Self::Panic => "panic",
             Self::Queries => "queries",
             Self::Rates => "rates",
+            Self::Sockets => "sockets",
             Self::Token => "token",
+            Self::Truth => "truth",
+            Self::Unpredictable => "unpredictable",
             Self::Unverified => "unverified",
         }
     }
@@ -117,18 +143,26 @@ impl Rule {
             Self::Alive => "a run without heavy faults must fill tables and store torrents",
             Self::Answers => "a command must be answered to its end, once",
             Self::Archive => "what the archive acknowledged must stay, count once, and not be fetched again",
+            Self::Coalesced => "two equal questions were under way to one server",
             Self::Deadline => "a deadline must lie ahead, and an engine must come to rest",
             Self::Drained => "after the stop nothing may be left",
             Self::Duplicate => "a duplicated, late or foreign reply must change nothing",
             Self::Fate => "every discovered hash must end stored, filtered or waiting with a reason",
             Self::Flows => "no flow may be opened beyond the limit",
+            Self::Forwarders => {
+                "a question must go to a server that may be asked, no more often than it takes"
+            }
             Self::Interval => "a node was sampled again before the interval that it stated",
             Self::Invariant => "an engine contradicts itself",
             Self::Lifetime => "a stream without progress must be closed in time",
+            Self::LookUps => "a look-up must end once, in time, with an answer or a clear error",
             Self::Panic => "an engine panicked",
             Self::Queries => "every query must end once: by its reply, an error or its time-out",
             Self::Rates => "a limit must hold over every window",
+            Self::Sockets => "sockets must be few, and closed in the end",
             Self::Token => "an announce must be accepted with a token of ours that is fresh, and only then",
+            Self::Truth => "an answer must be true, or have been within its time",
+            Self::Unpredictable => "ids and ports of questions must not be guessed from others",
             Self::Unverified => "a node was handed out that never answered from there under that id",
         }
     }
@@ -156,6 +190,7 @@ pub struct Oracle {
     books: Vec<Book>,
     failure: Option<Failure>,
     checked: Checked,
+    rules: Rules,
 }
 
 /// The two times of a moment: the world's, and what the host's monotonic clock shows.
@@ -196,6 +231,7 @@ struct Book {
     heard: BTreeSet<InfoHash>,
     archive: archive::Book,
     commands: BTreeMap<u64, Told>,
+    names: names::Book,
 }
 
 type Given = ([u8; 8], Instant);
@@ -247,7 +283,8 @@ impl Oracle {
         recovered: &Recovered,
         unix: UnixTime,
     ) {
-        let mut book = Book::new(config, now);
+        let old = self.books.get(host.index()).map(|old| &old.names);
+        let mut book = Book::new(config, now, old);
         if let Some(old) = self.books.get_mut(host.index()) {
             book.jumped = old.jumped;
             book.archive = std::mem::take(&mut old.archive);
@@ -284,13 +321,14 @@ impl Oracle {
         let book = &mut self.books[host.index()];
         book.streams.clear();
         (book.outgoing, book.half_open) = (0, 0);
+        book.names.died();
     }
 
     pub(super) fn jumped(&mut self, host: HostId) {
         self.books[host.index()].jumped = true;
     }
 
-    pub(super) fn commanded(&mut self, host: HostId, now: Instant, command: &Command) {
+    pub(super) fn commanded(&mut self, host: HostId, (now, local): Times, command: &Command) {
         let book = &mut self.books[host.index()];
         // With too few flows or packets a lookup takes as long as it takes.
         let ample = book.rates.flows >= AMPLE_FLOWS && book.rates.packets_out >= AMPLE_PACKETS;
@@ -304,12 +342,16 @@ impl Oracle {
             | Command::Peers(id, _)
             | Command::Announce(id, ..)
             | Command::Scrape(id, _) => told(*id, true),
-            Command::Local(id, _) => told(*id, false),
-            Command::Resolve(id, _)
-            | Command::CacheSummary(id)
-            | Command::Download(id, _)
-            | Command::PreconnectStatus(id) => told(*id, true),
-            Command::Preconnect(id, _) => told(*id, false),
+            Command::Local(id, _) | Command::Preconnect(id, _) => told(*id, false),
+            Command::CacheSummary(id) | Command::Download(id, _) | Command::PreconnectStatus(id) => {
+                told(*id, true);
+            }
+            Command::Resolve(id, question) => {
+                told(*id, false);
+                book.names.begin(id.0, question, (now, local));
+            }
+            Command::BootstrapHosts(hosts) => book.names.want_hosts(hosts, local),
+            Command::SetNames(system) => book.names.set_system(system),
             Command::Fetch(id, hash, _) => {
                 told(*id, false);
                 book.archive.want(*hash);
@@ -321,8 +363,6 @@ impl Oracle {
             Command::SetFilter(filter) => book.filter = filter.clone(),
             Command::Stop => book.stopping = true,
             Command::Bootstrap(_)
-            | Command::BootstrapHosts(_)
-            | Command::SetNames(_)
             | Command::SetZones(_)
             | Command::SetLists(_)
             | Command::Reloaded
@@ -331,7 +371,8 @@ impl Oracle {
         }
     }
 
-    pub(super) fn answered(&mut self, host: HostId, now: Instant, id: CommandId, answer: &Answer) {
+    pub(super) fn answered(&mut self, host: HostId, times: Times, id: CommandId, answer: &Answer) {
+        let now = times.0;
         self.note(Rule::Answers);
         let Some(told) = self.books[host.index()].commands.get_mut(&id.0) else {
             return self.fail(
@@ -345,6 +386,7 @@ impl Oracle {
             return self.fail(Rule::Answers, host, now, format!("{answer:?} to {id:?}, which was done"));
         }
         told.done = matches!(answer, Answer::Done { .. });
+        self.looked_up(host, times, id, answer);
     }
 
     pub(super) fn woke(&mut self, host: HostId, now: Instant) {
@@ -369,6 +411,7 @@ impl Oracle {
         if drains.is_multiple_of(LIFETIMES_EVERY) {
             self.check_lifetimes(host, times);
             self.check_commands(host, times.0);
+            self.check_look_ups(host, times);
         }
         if stopped || drains.is_multiple_of(INVARIANTS_EVERY) {
             self.check_invariants(host, times.0, engine);
@@ -398,7 +441,7 @@ impl Oracle {
 }
 
 impl Book {
-    fn new(config: &Config, now: Instant) -> Self {
+    fn new(config: &Config, now: Instant, names: Option<&names::Book>) -> Self {
         let rates = config.rates;
         Self {
             rates,
@@ -429,6 +472,7 @@ impl Book {
             heard: BTreeSet::new(),
             archive: archive::Book::default(),
             commands: BTreeMap::new(),
+            names: names::Book::new(&config.dns, names),
         }
     }
 
