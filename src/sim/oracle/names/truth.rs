@@ -219,7 +219,7 @@ impl Reach {
         let versions = truth.versions(name, from, self.now);
         let same = |version: &u64| truth.fact(name, kind, *version) == *fact;
         match versions.rev().find(same) {
-            Some(version) => Ok(truth.end(name, version).max(self.now) + ttl + self.slack),
+            Some(version) => Ok(truth.end(name, version) + ttl + self.slack),
             None => Err(format!("{fact:?} is not true of {name} {kind} within {back:?}")),
         }
     }
