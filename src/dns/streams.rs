@@ -23,6 +23,7 @@ pub struct Conn {
     waiting: BTreeMap<u16, Waiting>,
     /// Questions that wait to leave, with their ids.
     unsent: VecDeque<(u16, Bytes)>,
+    unsent_len: usize,
     /// Answers that may still come: one for each question.
     owed: u64,
     /// When the last answer to somebody who waits came.
@@ -64,6 +65,7 @@ impl Streams {
             ready: false,
             waiting: BTreeMap::new(),
             unsent: VecDeque::new(),
+            unsent_len: 0,
             owed: 0,
             heard_at: None,
             deadline,
@@ -77,18 +79,20 @@ impl Streams {
         ids.take(ID_TRIES).find(|id| !conn.waiting.contains_key(id))
     }
 
-    /// Queues a question. The message is shorter than 64 KiB.
-    pub fn ask(&mut self, conn: Token, id: u16, message: &[u8], waiting: Waiting) {
-        let Some(conn) = self.conns.get_mut(conn) else { return };
+    /// Queues a question; true if it may leave at once. The message is shorter than 64 KiB.
+    pub fn ask(&mut self, conn: Token, id: u16, message: &[u8], waiting: Waiting) -> bool {
+        let Some(conn) = self.conns.get_mut(conn) else { return false };
         let mut frame = Vec::with_capacity(2 + message.len());
         frame.extend_from_slice(&(message.len() as u16).to_be_bytes());
         frame.extend_from_slice(message);
+        conn.unsent_len += frame.len();
         conn.unsent.push_back((id, frame.into()));
         conn.waiting.insert(id, waiting);
         conn.owed += 1;
         if conn.ready {
             conn.deadline = Instant::FAR;
         }
+        conn.ready
     }
 
     /// A whole message came. Nobody answers more often than he is asked.
@@ -130,7 +134,7 @@ impl Streams {
     /// Bytes of the questions that may leave.
     pub fn unsent(&self, conn: Token) -> usize {
         let conn = self.conns.get(conn).filter(|conn| conn.ready);
-        conn.map_or(0, |conn| conn.unsent.iter().map(|(_, frame)| frame.len()).sum())
+        conn.map_or(0, |conn| conn.unsent_len)
     }
 
     /// Whether the question with this id might have left, but has not.
@@ -149,11 +153,13 @@ impl Streams {
     /// Moves the next question into the connection's queue; false if there is no room.
     pub fn put_next(&mut self, conn: Token, out: &mut SendQueue) -> bool {
         let Some(conn) = self.conns.get_mut(conn) else { return false };
-        let put = conn.unsent.front().is_some_and(|(_, frame)| out.push(frame.clone()).is_ok());
-        if put {
-            conn.unsent.pop_front();
+        let Some((_, frame)) = conn.unsent.front() else { return false };
+        if out.push(frame.clone()).is_err() {
+            return false;
         }
-        put
+        conn.unsent_len -= frame.len();
+        conn.unsent.pop_front();
+        true
     }
 
     /// Who waits for the answer with this id on a connection; it is not waited for any more. If the
@@ -161,8 +167,9 @@ impl Streams {
     pub fn take(&mut self, conn: Token, id: u16, now: Instant) -> Option<Waiting> {
         let conn = self.conns.get_mut(conn)?;
         let waiting = conn.waiting.remove(&id)?;
-        if let Some(at) = conn.unsent.iter().position(|(unsent, _)| *unsent == id) {
-            conn.unsent.remove(at);
+        let at = conn.unsent.iter().position(|(unsent, _)| *unsent == id);
+        if let Some((_, frame)) = at.and_then(|at| conn.unsent.remove(at)) {
+            conn.unsent_len -= frame.len();
             conn.owed -= 1;
         }
         if conn.waiting.is_empty() && conn.ready {
@@ -251,7 +258,7 @@ mod tests {
         let (mut streams, now) = (Streams::default(), Instant(0));
         assert!(streams.pick(0).is_none() && streams.may_open(0));
         let (first, query) = (streams.open(0, now), Token::FIRST);
-        (0..PIPELINE as u16).for_each(|id| streams.ask(first, id, &[1; 12], (query, 0)));
+        (0..PIPELINE as u16).for_each(|id| assert!(!streams.ask(first, id, &[1; 12], (query, 0))));
         assert!(streams.pick(0).is_none() && streams.may_open(0), "a second one shares the load");
         let second = streams.open(0, now);
         assert_eq!((streams.pick(0), streams.may_open(0), streams.pick(1)), (Some(second), false, None));
@@ -268,10 +275,11 @@ mod tests {
     fn what_nobody_waits_for_any_more_is_not_asked() {
         let (mut streams, now) = (Streams::default(), Instant(0));
         let conn = streams.open(0, now);
-        (0..3).for_each(|id| streams.ask(conn, id, &[1; 12], (Token::FIRST, 0)));
+        (0..3).for_each(|id| assert!(!streams.ask(conn, id, &[1; 12], (Token::FIRST, 0))));
         assert_eq!(streams.take(conn, 1, now), Some((Token::FIRST, 0)));
         streams.on_ready(conn);
         assert!(streams.is_unsent(conn, 0) && !streams.is_unsent(conn, 1));
+        assert_eq!(streams.unsent(conn), 2 * 14);
         assert_eq!(written(&mut streams, conn), 2 * 14);
         assert!(!streams.is_unsent(conn, 0));
         assert_eq!([streams.on_frame(conn), streams.on_frame(conn)], [Ok(()); 2]);

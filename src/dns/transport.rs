@@ -211,11 +211,12 @@ impl Resolver {
         let len = asked.write(query.question(), forwarder, &mut out);
         forwarder.stats.asked += 1;
         forwarder.stats.over_tcp += 1;
-        self.streams.ask(conn, id, &out[..len], (token, number));
+        if self.streams.ask(conn, id, &out[..len], (token, number)) {
+            self.wishes.push_back(Wish::Write(conn));
+        }
         if let Some(one) = query.find(number) {
             (one.asked, one.via) = (Some(asked), Via::Stream(conn));
         }
-        self.wishes.push_back(Wish::Write(conn));
         true
     }
 

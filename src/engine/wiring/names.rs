@@ -295,10 +295,8 @@ impl Engine {
                 self.outbox.push_back(Output::Connect { link, from: None, to, tls });
             }
             Wish::Write(conn) => {
-                let Some(id) = self.names.conns.get(&conn).copied() else { return };
-                if self.names.dns.resolver.unsent(conn) > 0 {
-                    self.outbox.push_back(Output::Write(id));
-                }
+                let link = self.names.conns.get(&conn).copied();
+                self.outbox.extend(link.map(Output::Write));
             }
             Wish::Close(conn) => {
                 if let Some(id) = self.names.conns.remove(&conn) {

@@ -355,9 +355,8 @@ impl Oracle {
         };
         names.flights.retain(|flight| local.since(flight.at) < FLIGHT_MAX);
         let question = (name, kind);
-        let lately = |it: &&Flight| !it.over && local.since(it.at) < ID_MAX;
         let twice = names.flights.iter().any(|it| it.to == to && it.question == question && it.waits(local));
-        let taken = names.flights.iter().filter(lately).any(|it| it.via == via && it.id == header.id);
+        let taken = names.flights.iter().any(|it| it.via == via && it.id == header.id && it.waits(local));
         let is_probe = question.0 == Name::ROOT;
         names.numbers.take(header.id);
         let flight = Flight { to, via, id: header.id, question: question.clone(), at: local, over: false };
@@ -536,8 +535,6 @@ const TIMEOUT_MAX: Duration = Duration::from_secs(3);
 const FLIGHT_MAX: Duration = Duration::from_secs(12);
 /// What was late for a sleep, and what follows from that, is over after so long.
 const SLEEP_FELT: Duration = Duration::from_secs(40);
-/// No id comes twice on a socket for so long.
-const ID_MAX: Duration = Duration::from_secs(3);
 /// The first time-out, before anything was measured; later ones are shorter where nothing is slow.
 const TIMEOUT: Duration = Duration::from_millis(810);
 /// The same where a connection has to be opened first.
