@@ -146,6 +146,7 @@ fn records(feed: &mut Feed<'_>, writer: &mut Writer<'_>, asked: &[u8], kind: Kin
                 (Section::Authority, zone, Kind::SOA, data(feed, Kind::SOA))
             }
             12 => (Section::Authority, at.clone(), Kind::NS, data(feed, Kind::NS)),
+            13 if feed.one_in(2) => signature(feed, &at, kind),
             13 => (Section::Additional, name(feed).wire().to_vec(), Kind::A, data(feed, Kind::A)),
             _ => {
                 let other = self::kind(feed);
@@ -156,4 +157,18 @@ fn records(feed: &mut Feed<'_>, writer: &mut Writer<'_>, asked: &[u8], kind: Kin
             return;
         }
     }
+}
+
+/// A signature, or a proof that something is not there, of a name that matters or its zone.
+fn signature(feed: &mut Feed<'_>, at: &[u8], kind: Kind) -> (Section, Vec<u8>, Kind, Vec<u8>) {
+    let choice = feed.u8();
+    let zone = parent(at).unwrap_or(&[0]);
+    let covered = [kind, Kind::CNAME, Kind::SOA, Kind::NSEC][usize::from(choice & 3)];
+    let section = if choice & 2 == 0 { Section::Answer } else { Section::Authority };
+    let owner = if choice & 4 == 0 { at } else { zone };
+    if choice & 8 != 0 {
+        return (Section::Authority, owner.to_vec(), Kind::NSEC, [zone, &[0, 1, 0x40]].concat());
+    }
+    let fixed = [&covered.0.to_be_bytes(), &[13, choice >> 5], &[0; 14][..]].concat();
+    (section, owner.to_vec(), Kind::RRSIG, [&fixed, zone, feed.bytes(8)].concat())
 }

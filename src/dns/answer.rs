@@ -1,6 +1,7 @@
 //! From a forwarder's response to what is kept and handed on: only what belongs to the question,
 //! in an order that can be followed, written anew in one form.
 
+use super::signatures::{Set, Signatures};
 use crate::wire::dns::{
     CLASS_IN, Fault, Flags, HEADER_LEN, Kind, Message, Name, Rcode, Record, Section, Writer, expand,
     is_opaque,
@@ -48,17 +49,38 @@ pub enum Useless {
 #[derive(Clone, Debug, Default)]
 pub struct Chain {
     records: Vec<Kept>,
+    /// `None` if nobody wants them.
+    signatures: Option<Signatures>,
 }
 
+/// A record as it is kept: its names written out and in lower case.
 #[derive(Clone, Debug)]
-struct Kept {
-    owner: Name,
-    kind: Kind,
-    ttl: u32,
-    data: Vec<u8>,
+pub(super) struct Kept {
+    pub(super) owner: Name,
+    pub(super) kind: Kind,
+    pub(super) ttl: u32,
+    pub(super) data: Vec<u8>,
+}
+
+impl Kept {
+    /// A record whose data is kept as it stands.
+    pub(super) fn opaque(owner: Name, record: &Record<'_>, ttl_max: u32) -> Self {
+        let ttl = record.lifetime().min(ttl_max);
+        Self { owner, kind: record.kind, ttl, data: record.data().to_vec() }
+    }
+
+    /// The set that it belongs to.
+    pub(super) fn set(&self) -> Set<'_> {
+        (&self.owner, self.kind)
+    }
 }
 
 impl Chain {
+    /// No alias yet; signatures are gathered for who wants DNSSEC's records too (RFC 3225).
+    pub fn new(dnssec_ok: bool) -> Self {
+        Self { records: Vec::new(), signatures: dnssec_ok.then(Signatures::default) }
+    }
+
     /// How many aliases it has.
     pub fn len(&self) -> usize {
         self.records.iter().filter(|record| record.kind == Kind::CNAME).count()
@@ -89,8 +111,9 @@ impl Answer {
         if rcode != Rcode::NOERROR && rcode != Rcode::NXDOMAIN {
             return Reading::Useless(Useless::Rcode(rcode));
         }
-        let at = name.clone();
-        let mut gathered = Gathered { chain, at, last: Vec::new(), soa: None, referral: false, ttl_max };
+        let (at, begun) = (name.clone(), chain.records.len());
+        let mut gathered =
+            Gathered { chain, begun, at, last: Vec::new(), soa: None, referral: false, ttl_max };
         for record in message.records() {
             let taken = record.and_then(|record| gathered.take(&record, asked.1));
             match taken {
@@ -98,6 +121,9 @@ impl Answer {
                 Ok(false) => return Reading::Useless(Useless::Chain),
                 Err(fault) => return Reading::Useless(Useless::Malformed(fault)),
             }
+        }
+        if let Err(fault) = gathered.take_signatures(message, asked.1) {
+            return Reading::Useless(Useless::Malformed(fault));
         }
         gathered.conclude(asked, rcode, name)
     }
@@ -150,7 +176,7 @@ impl Answer {
     pub fn local(asked: (&Name, Kind), ttl: u32, records: &[Vec<u8>]) -> Self {
         let kept = |data: &Vec<u8>| Kept { owner: asked.0.clone(), kind: asked.1, ttl, data: data.clone() };
         let records: Vec<_> = records.iter().take(LOCAL_MAX).map(kept).collect();
-        Self::write(asked, Rcode::NOERROR, &records, None).expect("a few small records have room")
+        Self::write(asked, Rcode::NOERROR, &records, &[]).expect("a few small records have room")
     }
 
     /// What a zone of ours says, as a message of one question; `None` if that is none.
@@ -162,7 +188,7 @@ impl Answer {
 
     /// There is no such name, and nobody need be asked for it.
     pub fn no_such_name(asked: (&Name, Kind)) -> Self {
-        let nothing = Self::write(asked, Rcode::NXDOMAIN, &[], None).expect("a question has room");
+        let nothing = Self::write(asked, Rcode::NXDOMAIN, &[], &[]).expect("a question has room");
         Self { negative: true, ttl: 0, ..nothing }
     }
 
@@ -176,15 +202,15 @@ impl Answer {
             Some(Kept { owner, kind: record.kind, ttl: record.lifetime().saturating_sub(age), data })
         };
         let mut records: Vec<_> = aliases.records().filter_map(|record| kept(record, 0)).collect();
-        let (mut soa, message) = (None, Message::parse(rest.message()).ok()?);
+        let (mut authority, message) = (Vec::new(), Message::parse(rest.message()).ok()?);
         for record in message.records().flatten() {
             match record.section {
                 Section::Answer => records.extend(kept(record, age)),
-                Section::Authority if record.kind == Kind::SOA => soa = kept(record, age),
+                Section::Authority if says_what_is_not(record.kind) => authority.extend(kept(record, age)),
                 _ => {}
             }
         }
-        let joined = Self::write(asked, rest.rcode, &records, soa.as_ref())?;
+        let joined = Self::write(asked, rest.rcode, &records, &authority)?;
         Some(Self { negative: rest.negative, ..joined })
     }
 
@@ -192,17 +218,17 @@ impl Answer {
     pub fn restore(message: Box<[u8]>) -> Option<Self> {
         let read = Message::parse(&message).ok()?;
         let (rcode, mut ttls, mut ttl, mut negative) =
-            (read.header.flags.rcode(), Vec::new(), u32::MAX, true);
+            (read.header.flags.rcode(), Vec::new(), u32::MAX, false);
         let message_len = u16::try_from(message.len()).ok()?;
         for record in read.records() {
             let record = record.ok()?;
             record.owner.read().ok()?;
             ttls.extend_from_slice(&(record.range.0 as u16 - 6).to_be_bytes());
             ttl = ttl.min(record.lifetime());
-            negative &= record.section != Section::Answer || record.kind == Kind::CNAME;
+            // What is kept of an answer without says that there is something.
+            negative |= record.section == Section::Authority && record.kind == Kind::SOA;
         }
         read.question?;
-        let negative = negative && !ttls.is_empty();
         let bytes = [&*message, &ttls].concat().into();
         Some(Self { bytes, message_len, rcode, ttl, negative })
     }
@@ -240,33 +266,35 @@ impl Answer {
     }
 
     /// `None` if it has no room in a message: names take more of it here than where they came from.
-    fn write(asked: (&Name, Kind), rcode: Rcode, records: &[Kept], soa: Option<&Kept>) -> Option<Self> {
+    fn write(asked: (&Name, Kind), rcode: Rcode, answer: &[Kept], authority: &[Kept]) -> Option<Self> {
         let len = |kept: &Kept| kept.owner.wire().len() + 10 + kept.data.len();
-        let size = HEADER_LEN + asked.0.wire().len() + 4 + records.iter().chain(soa).map(len).sum::<usize>();
+        let all = || answer.iter().chain(authority);
+        let size = HEADER_LEN + asked.0.wire().len() + 4 + all().map(len).sum::<usize>();
         let mut message = vec![0; size.min(usize::from(u16::MAX))];
         let flags = Flags(Flags::QR | Flags::RD | Flags::RA | rcode.0);
         let mut writer = Writer::new(&mut message, 0, flags).ok()?;
         writer.question(asked.0.wire(), asked.1, CLASS_IN).ok()?;
-        let sections =
-            [(Section::Answer, records), (Section::Authority, soa.map_or(&[], std::slice::from_ref))];
-        for (section, kept) in
-            sections.into_iter().flat_map(|(section, all)| all.iter().map(move |kept| (section, kept)))
-        {
-            writer.record(section, kept.owner.wire(), kept.kind, kept.ttl, &kept.data).ok()?;
+        for (section, records) in [(Section::Answer, answer), (Section::Authority, authority)] {
+            for kept in records {
+                writer.record(section, kept.owner.wire(), kept.kind, kept.ttl, &kept.data).ok()?;
+            }
         }
         let len = writer.finish();
         message.truncate(len);
         let written = Message::parse(&message).ok()?.records().flatten();
         let ttls: Vec<u8> = written.flat_map(|record| (record.range.0 as u16 - 6).to_be_bytes()).collect();
-        let ttl = records.iter().chain(soa).map(|kept| kept.ttl).min().unwrap_or(0);
+        let ttl = all().map(|kept| kept.ttl).min().unwrap_or(0);
         message.extend_from_slice(&ttls);
-        Some(Self { bytes: message.into(), message_len: len as u16, rcode, ttl, negative: soa.is_some() })
+        let negative = authority.iter().any(|kept| kept.kind == Kind::SOA);
+        Some(Self { bytes: message.into(), message_len: len as u16, rcode, ttl, negative })
     }
 }
 
 /// What was found so far while a response is read.
 struct Gathered {
     chain: Chain,
+    /// So many aliases came from other responses.
+    begun: usize,
     /// The name that the chain has led to.
     at: Name,
     /// Records of the type that was asked for, at that name.
@@ -314,19 +342,29 @@ impl Gathered {
         Ok(self.last.len() <= RECORDS_MAX)
     }
 
+    /// What who validates for himself wants of it as well.
+    fn take_signatures(&mut self, message: &Message<'_>, wanted: Kind) -> Result<(), Fault> {
+        let Some(signatures) = &mut self.chain.signatures else { return Ok(()) };
+        // Who asks for signatures themselves, or for everything, is given those of the name anyway.
+        let beside = wanted != Kind::RRSIG && wanted != Kind::ANY;
+        let records = self.chain.records[self.begun..].iter().chain(self.last.first());
+        let sets: Vec<_> = records.filter(|_| beside).map(Kept::set).collect();
+        let soa = self.soa.as_ref().filter(|_| self.last.is_empty()).map(|soa| &soa.owner);
+        signatures.gather(message, &sets, soa, self.ttl_max)
+    }
+
     fn conclude(mut self, asked: (&Name, Kind), rcode: Rcode, name: &Name) -> Reading {
         if !self.last.is_empty() {
             // One set of records has one TTL (RFC 2181, section 5.2).
             let ttl = self.last.iter().map(|kept| kept.ttl).min().unwrap_or(0);
             self.last.iter_mut().filter(|_| asked.1 != Kind::ANY).for_each(|kept| kept.ttl = ttl);
-            self.chain.records.append(&mut self.last);
-            return whole(Answer::write(asked, Rcode::NOERROR, &self.chain.records, None));
+            return self.whole(asked, Rcode::NOERROR, None);
         }
-        if let Some(mut soa) = self.soa {
+        if let Some(mut soa) = self.soa.take() {
             // RFC 2308, section 5: the lesser of the record's TTL and its MINIMUM field.
             let minimum = soa.data.last_chunk::<4>().map_or(0, |minimum| u32::from_be_bytes(*minimum));
             soa.ttl = soa.ttl.min(minimum).min(NEGATIVE_TTL_MAX);
-            return whole(Answer::write(asked, rcode, &self.chain.records, Some(&soa)));
+            return self.whole(asked, rcode, Some(soa));
         }
         if rcode == Rcode::NOERROR && self.at != *name {
             return Reading::Follow(self.chain, Box::new(self.at));
@@ -335,13 +373,29 @@ impl Gathered {
             return Reading::Useless(Useless::Referral);
         }
         // Without an SOA nobody knows for how long: not kept (RFC 2308, section 5).
-        let nothing = Answer::write(asked, rcode, &self.chain.records, None);
-        whole(nothing.map(|nothing| Answer { ttl: 0, negative: true, ..nothing }))
+        match self.whole(asked, rcode, None) {
+            Reading::Whole(nothing) => Reading::Whole(Answer { ttl: 0, negative: true, ..nothing }),
+            other => other,
+        }
+    }
+
+    fn whole(self, asked: (&Name, Kind), rcode: Rcode, soa: Option<Kept>) -> Reading {
+        let Chain { mut records, signatures } = self.chain;
+        let (answer, authority) = match signatures {
+            Some(signatures) => (signatures.answer(&records, self.last), signatures.authority(soa)),
+            None => {
+                records.extend(self.last);
+                (records, Vec::from_iter(soa))
+            }
+        };
+        let written = Answer::write(asked, rcode, &answer, &authority);
+        written.map_or(Reading::Useless(Useless::Malformed(Fault::Data)), Reading::Whole)
     }
 }
 
-fn whole(answer: Option<Answer>) -> Reading {
-    answer.map_or(Reading::Useless(Useless::Malformed(Fault::Data)), Reading::Whole)
+/// Types of the authority section that are kept.
+fn says_what_is_not(kind: Kind) -> bool {
+    matches!(kind, Kind::SOA | Kind::NSEC | Kind::NSEC3 | Kind::RRSIG)
 }
 
 /// Aliases followed for one question; resolvers in the field follow 8 to 16.

@@ -19,6 +19,7 @@ pub mod order;
 pub mod policy;
 mod query;
 mod resolver;
+mod signatures;
 mod sockets;
 mod streams;
 pub mod system;

@@ -478,7 +478,8 @@ impl Resolver {
             return self.answered(cx, token, Some(number), (answer, source));
         }
         let Some(name) = Name::from_wire(query.name()) else { return };
-        match Answer::read(message, (&name, query.kind), Chain::default(), &name, ttl_max) {
+        let chain = Chain::new(query.variant.dnssec_ok);
+        match Answer::read(message, (&name, query.kind), chain, &name, ttl_max) {
             Reading::Whole(answer) => self.answered(cx, token, Some(number), (answer, source)),
             Reading::Follow(chain, target) => self.follow(cx, token, Some(number), chain, &target),
             Reading::Useless(useless) => self.useless(cx, token, Some(number), useless.into()),

@@ -269,6 +269,77 @@ fn a_rule_minds_where_an_alias_leads() {
     assert_eq!(world.ask("www.example", Kind::A).unwrap(), denied, "from memory as well");
 }
 
+/// A client that validates for himself.
+fn validating(name: &str, kind: Kind) -> Vec<u8> {
+    let mut out = [0; 512];
+    let mut writer = Writer::new(&mut out, 77, Flags(Flags::RD | Flags::CD | Flags::AD)).unwrap();
+    writer.question(&wire_of(name), kind, CLASS_IN).unwrap();
+    writer.edns(4_096, Rcode::NOERROR, true, &[]).unwrap();
+    let len = writer.finish();
+    out[..len].to_vec()
+}
+
+/// Two aliases and an address, each with a signature of example; all of it validated, it says.
+fn signed_alias(question: &[u8], to: &str) -> Vec<u8> {
+    let asked = Message::parse(question).unwrap();
+    let question = asked.question.unwrap();
+    let [first, to] = ["first.example", to].map(|name| Name::parse(name).unwrap());
+    let owner = Name::from_wire(question.name).unwrap();
+    let mut out = [0; 1_000];
+    let mut writer =
+        Writer::new(&mut out, asked.header.id, Flags(Flags::QR | Flags::RA | Flags::AD)).unwrap();
+    writer.question(question.name, question.kind, CLASS_IN).unwrap();
+    for (owner, kind, data) in [
+        (&owner, Kind::CNAME, first.wire()),
+        (&first, Kind::CNAME, to.wire()),
+        (&to, Kind::A, &[192, 0, 2, 9]),
+    ] {
+        let signature = [&[0, kind.0 as u8, 13, 2], &[0; 14][..], b"\x07example\0", &[7; 64]].concat();
+        writer.record(Section::Answer, owner.wire(), kind, 300, data).unwrap();
+        writer.record(Section::Answer, owner.wire(), Kind::RRSIG, 300, &signature).unwrap();
+    }
+    let len = writer.finish();
+    out[..len].to_vec()
+}
+
+#[test]
+fn who_validates_for_himself_has_signatures_and_nobodys_word() {
+    let mut world = world();
+    let client = "127.0.0.1:4000";
+    let forward = |world: &mut World, to| {
+        let (path, question) = world.sent().expect("the forwarder is asked");
+        let answer = signed_alias(&question, to);
+        let mut cx = World::cx(world.now, &mut world.rng, &mut world.buckets);
+        world.dns.resolver.on_datagram(&mut cx, path, &answer);
+        while world.dns.poll_event(&mut cx).is_some() {}
+        let edns = Message::parse(&question).unwrap().edns().unwrap();
+        (edns.unwrap().dnssec_ok, world.later().expect("it is answered"))
+    };
+    for (name, kind, to, expected) in [
+        ("www.example", Kind::A, "far.example", "CNAME RRSIG CNAME RRSIG A RRSIG OPT"),
+        ("out.zone.test", Kind::A, "more.example", "CNAME CNAME RRSIG CNAME RRSIG A RRSIG OPT"),
+        ("www.example", Kind::RRSIG, "far.example", "CNAME CNAME RRSIG OPT"),
+        // A rule minds where it leads; what it says is not signed.
+        ("sub.example", Kind::A, "bad.example", "CNAME RRSIG CNAME SOA OPT"),
+        ("sub.example", Kind::RRSIG, "bad.example", "CNAME CNAME SOA OPT"),
+    ] {
+        assert_eq!(world.ask_from(client, &validating(name, kind)), None);
+        assert!(forward(&mut world, to).0, "DO is handed on");
+        let answer = world.ask_from(client, &validating(name, kind)).expect("it is remembered");
+        let message = Message::parse(&answer).unwrap();
+        let flags = message.header.flags;
+        assert!(flags.has(Flags::CD) && !flags.has(Flags::AD), "we have not validated it: {flags:?}");
+        assert!(message.edns().unwrap().unwrap().dnssec_ok, "DO comes back (RFC 3225)");
+        let found: Vec<_> = message.records().map(|record| record.unwrap().kind.to_string()).collect();
+        assert_eq!(found.join(" "), expected, "{name} {kind}");
+        if kind == Kind::A {
+            assert_eq!(world.ask_from(client, &query(name, kind, true)), None, "others are answered apart");
+            let (dnssec_ok, answer) = forward(&mut world, to);
+            assert!(!dnssec_ok && !answer.contains("RRSIG"), "nobody asked for it: {answer}");
+        }
+    }
+}
+
 #[test]
 fn a_rule_that_leads_on_owes_a_connection_its_answer_once() {
     let mut world = world();
