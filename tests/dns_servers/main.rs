@@ -13,6 +13,7 @@ mod restore;
 mod servers;
 #[path = "../support/session.rs"]
 mod session;
+mod signed;
 #[path = "../support/mod.rs"]
 mod support;
 mod tls;

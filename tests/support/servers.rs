@@ -159,16 +159,34 @@ pub fn nsd(zones: &[(&str, &str)]) -> Option<Foreign> {
 
 /// Knot DNS with these zones, and its module for cookies.
 pub fn knot(zones: &[(&str, &str)]) -> Option<Foreign> {
+    let zones: Vec<_> = zones.iter().map(|(zone, text)| (*zone, *text, "")).collect();
+    knot_with("", &zones)
+}
+
+/// Knot DNS that signs these zones with new keys: each a name, its file's text, and whether what is
+/// not there is proven with hashes (NSEC3).
+pub fn knot_signing(zones: &[(&str, &str, bool)]) -> Option<Foreign> {
+    let policies = "policy:\n  - id: plain\n    nsec3: off\n  - id: hashed\n    nsec3: on\n";
+    let line = |hashed| if hashed { "    dnssec-policy: hashed\n" } else { "    dnssec-policy: plain\n" };
+    let lines: Vec<_> = zones.iter().map(|(_, _, hashed)| SIGNING.to_owned() + line(*hashed)).collect();
+    let zones: Vec<_> =
+        zones.iter().zip(&lines).map(|((zone, text, _), lines)| (*zone, *text, lines.as_str())).collect();
+    knot_with(policies, &zones)
+}
+
+fn knot_with(clauses: &str, zones: &[(&str, &str, &str)]) -> Option<Foreign> {
     Foreign::start("knotd", &|folder, port| {
         let at = folder.display();
         let mut config = format!(
             "server:\n  listen: 127.0.0.1@{port}\n  rundir: {at}\n  udp-workers: 1\n  tcp-workers: 1\n  background-workers: 1\n\
              database:\n  storage: {at}/db\nlog:\n  - target: stderr\n    any: warning\nmod-cookies:\n  - id: default\n\
-             template:\n  - id: default\n    storage: {at}\n    global-module: mod-cookies/default\nzone:\n"
+             {clauses}template:\n  - id: default\n    storage: {at}\n    global-module: mod-cookies/default\nzone:\n"
         );
-        for (zone, text) in zones {
+        // Where its keys are.
+        fs::create_dir(folder.join("db")).unwrap();
+        for (zone, text, lines) in zones {
             fs::write(folder.join(zone), text).unwrap();
-            config += &format!("  - domain: {zone}\n    file: {zone}\n");
+            config += &format!("  - domain: {zone}\n    file: {zone}\n{lines}");
         }
         fs::write(folder.join("conf"), config).unwrap();
         words(&["-c", &format!("{at}/conf")])
@@ -226,6 +244,17 @@ pub fn unbound(zones: &[&str], authority: SocketAddr, server: &str) -> Option<Fo
     })
 }
 
+/// unbound that asks `to` alone and validates what it says by these keys, each a record as in a zone.
+pub fn unbound_validating(to: SocketAddr, keys: &[String]) -> Option<Foreign> {
+    Foreign::start("unbound", &|folder, port| {
+        let keys: String = keys.iter().map(|key| format!("  trust-anchor: \"{key}\"\n")).collect();
+        let server =
+            format!("  module-config: \"validator iterator\"\n  local-zone: \"test.\" nodefault\n{keys}");
+        let clauses = format!("forward-zone:\n  name: \".\"\n  forward-addr: 127.0.0.1@{}\n", to.port());
+        unbound_files(folder, port, &server, &clauses)
+    })
+}
+
 /// The files of an unbound on a port of loopback, with more lines of `server:` and more clauses.
 pub fn unbound_files(folder: &Path, port: u16, server: &str, clauses: &str) -> Vec<String> {
     let at = folder.display();
@@ -269,6 +298,8 @@ fn spawn(program: &str, args: &[String], folder: &Path) -> Child {
     command.spawn().unwrap_or_else(|fault| panic!("{command:?}: {fault}"))
 }
 
+/// Its file stays as it is.
+const SIGNING: &str = "    dnssec-signing: on\n    zonefile-sync: -1\n    journal-content: none\n";
 /// Ports are hardly ever taken; so often in a row it is something else.
 const STARTS_MAX: usize = 5;
 const READY_WITHIN: Duration = Duration::from_secs(20);
