@@ -109,7 +109,7 @@ impl<'a> World<'a> {
             rates,
             engine,
             crowd,
-            commands: Commands::default(),
+            commands: Commands::with_names(),
             packets: Window::new(rates.packets_out, (rates.packets_out / 10).max(1)),
             streams: BTreeMap::new(),
             sockets: BTreeMap::new(),

@@ -21,6 +21,8 @@ pub struct Commands {
     pub fetches: usize,
     /// What is sent was limited at some time.
     pub limits_bytes: bool,
+    /// Names are asked for as well.
+    names: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -33,6 +35,11 @@ enum Kind {
 }
 
 impl Commands {
+    /// Those about names as well, for who plays DNS servers.
+    pub fn with_names() -> Self {
+        Self { names: true, ..Self::default() }
+    }
+
     /// One command.
     pub fn some(&mut self, feed: &mut Feed<'_>, crowd: &Crowd) -> Command {
         self.made += 1;
@@ -43,7 +50,7 @@ impl Commands {
         };
         let v6 = feed.one_in(4);
         let addr = crowd.addr(feed, v6);
-        let (kind, command) = match feed.u8() % 20 {
+        let (kind, command) = match feed.u8() % if self.names { 20 } else { 16 } {
             0..=1 => return Command::Bootstrap(vec![addr]),
             2 => (Kind::Ping, Command::Ping(id, addr)),
             3 => (Kind::Lookup, Command::FindNode(id, hash)),
