@@ -169,13 +169,14 @@ impl Resolver {
         self.cache.restore(&saved.key, answer, Duration::from_secs(left), Duration::from_secs(stale), now);
     }
 
-    /// Changes whom to ask and what needs no asking. Questions under way are put to the new ones.
-    pub fn set_system(&mut self, cx: &mut Cx<'_>, system: System) {
+    /// Changes whom to ask and what needs no asking; true if it is others now who are asked. Questions
+    /// under way are put to them.
+    pub fn set_system(&mut self, cx: &mut Cx<'_>, system: System) -> bool {
         (self.config.hosts, self.config.search) = (system.hosts, system.search);
         self.config.ndots = system.ndots;
         let same = self.forwarders.iter().map(|forwarder| &forwarder.config).eq(&system.forwarders);
         if same {
-            return;
+            return false;
         }
         self.forwarders.replace(&system.forwarders, self.config.extras, cx.rng);
         self.cache.retry_all(cx.now);
@@ -187,6 +188,7 @@ impl Resolver {
         for token in all {
             self.begin_again(cx, token);
         }
+        true
     }
 
     /// Forgets whom a question was put to, and puts it to those who are there now.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::base::{Cx, Instant, Path, Slots, SocketId, Token};
 use crate::dns::{self, Dns, Event, Looked, User, Variant, Wish};
 use crate::engine::Engine;
-use crate::engine::io::{Answer, BindFault, CommandId, Event as Live, LinkId, NameQuestion, Output};
+use crate::engine::io::{Answer, BindFault, CommandId, Event as Live, LinkId, NameQuestion, Output, Setting};
 use crate::engine::links::Machine;
 use crate::engine::wiring::local::Awaited;
 use crate::model::TlsWish;
@@ -174,8 +174,11 @@ impl Engine {
     pub(in crate::engine) fn set_names(&mut self, system: dns::System) {
         let (names, mut cx) = self.names_cx();
         names.dns.local.clone_from(&system.local);
-        names.dns.resolver.set_system(&mut cx, system);
+        let others = names.dns.resolver.set_system(&mut cx, system);
         names.try_hosts_now(cx.now);
+        if others {
+            self.tell_setting(Setting::Forwarders);
+        }
         self.drain_names();
     }
 
@@ -333,3 +336,32 @@ const ADDRESSES_MAX: usize = 16;
 /// A laptop's network is usually there within seconds of waking.
 const FIRST_RETRY: Duration = Duration::from_secs(5);
 const RETRY_MAX: Duration = Duration::from_secs(300);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use crate::base::UnixTime;
+    use crate::dns::{ForwarderConfig, System};
+    use crate::engine::config::Config;
+    use crate::engine::io::{Command, Input};
+    use crate::model::Recovered;
+
+    #[test]
+    fn whom_to_ask_is_a_setting_and_told_when_it_changes() {
+        let (now, unix) = (Instant::from_millis(1_000), UnixTime(1_000));
+        let config = Config::one_off(Vec::new());
+        let mut engine = Engine::new(config, Recovered::default(), [7; 32], now, unix);
+        let mut told = |host: u8| {
+            let forwarders = vec![ForwarderConfig::plain(([127, 0, 0, host], 53).into())];
+            let system = System { forwarders, ..System::default() };
+            engine.handle(now, unix, Input::Command(Command::SetNames(Box::new(system))), &mut []);
+            let outputs = std::iter::from_fn(|| Some(engine.poll(now, unix, &mut [0; 2_048])));
+            outputs
+                .take_while(|output| !matches!(output, Output::Idle(_)))
+                .filter(|output| matches!(output, Output::Event(Live::Setting(Setting::Forwarders))))
+                .count()
+        };
+        assert_eq!([told(1), told(1), told(2)], [1, 0, 1]);
+    }
+}
