@@ -24,7 +24,7 @@ pub struct Conn {
     /// Questions that wait to leave, with their ids.
     unsent: VecDeque<(u16, Bytes)>,
     unsent_len: usize,
-    /// Answers that may still come: one for each question.
+    /// Answers that may still come: one for each question that has left.
     owed: u64,
     /// When the last answer to somebody who waits came.
     heard_at: Option<Instant>,
@@ -88,7 +88,6 @@ impl Streams {
         conn.unsent_len += frame.len();
         conn.unsent.push_back((id, frame.into()));
         conn.waiting.insert(id, waiting);
-        conn.owed += 1;
         if conn.ready {
             conn.deadline = Instant::FAR;
         }
@@ -159,6 +158,7 @@ impl Streams {
         }
         conn.unsent_len -= frame.len();
         conn.unsent.pop_front();
+        conn.owed += 1;
         true
     }
 
@@ -170,7 +170,6 @@ impl Streams {
         let at = conn.unsent.iter().position(|(unsent, _)| *unsent == id);
         if let Some((_, frame)) = at.and_then(|at| conn.unsent.remove(at)) {
             conn.unsent_len -= frame.len();
-            conn.owed -= 1;
         }
         if conn.waiting.is_empty() && conn.ready {
             conn.deadline = now + IDLE_FOR;
@@ -279,6 +278,7 @@ mod tests {
         assert_eq!(streams.take(conn, 1, now), Some((Token::FIRST, 0)));
         streams.on_ready(conn);
         assert!(streams.is_unsent(conn, 0) && !streams.is_unsent(conn, 1));
+        assert_eq!(streams.on_frame(conn), Err(Broken), "nothing has left that could be answered");
         assert_eq!(streams.unsent(conn), 2 * 14);
         assert_eq!(written(&mut streams, conn), 2 * 14);
         assert!(!streams.is_unsent(conn, 0));

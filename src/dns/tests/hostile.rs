@@ -98,6 +98,7 @@ fn nobody_answers_more_often_than_he_is_asked() {
     world.turn();
     let (conn, ..) = world.connects.remove(0);
     world.resolver.on_ready(conn);
+    assert!(!world.written(conn).is_empty());
     let frame = framed(&[0xab; 12]);
     assert_eq!(world.with_cx(|resolver, cx| resolver.on_bytes(cx, conn, &frame)), Ok(14));
     assert_eq!(world.with_cx(|resolver, cx| resolver.on_bytes(cx, conn, &frame)), Err(Broken));
