@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 /// A network of either family. The bits behind the prefix are zero.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Network {
     ip: IpAddr,
     prefix: u8,
@@ -30,6 +30,13 @@ impl Network {
             _ => return None,
         };
         Some(Self { ip, prefix })
+    }
+
+    /// The /24 (IPv4) or /48 (IPv6) around an address: what one party is likely to hold as a whole.
+    pub fn around(ip: IpAddr) -> Self {
+        let ip = ip.to_canonical();
+        let prefix = if ip.is_ipv4() { AROUND_V4 } else { AROUND_V6 };
+        Self::of(ip, prefix).expect("both families have so many bits")
     }
 
     /// Whether an address lies in it. An IPv4-mapped IPv6 address counts as the IPv4 one.
@@ -59,6 +66,11 @@ impl fmt::Display for Network {
         write!(f, "{}/{}", self.ip, self.prefix)
     }
 }
+
+/// The longest IPv4 prefix that is routed between providers.
+const AROUND_V4: u8 = 24;
+/// The longest IPv6 prefix that is routed between providers.
+const AROUND_V6: u8 = 48;
 
 #[cfg(test)]
 mod tests {
@@ -92,5 +104,13 @@ mod tests {
             // A mapped one counts as the other family, for which the prefix is another.
             holds(v4.into(), prefix % 33) && (v6.to_ipv4_mapped().is_some() || holds(v6.into(), prefix % 129))
         }
+    }
+
+    #[test]
+    fn the_network_around_an_address_is_what_one_party_is_likely_to_hold() {
+        let around = |text: &str| Network::around(text.parse().unwrap()).to_string();
+        assert_eq!(around("203.0.113.77"), "203.0.113.0/24");
+        assert_eq!(around("2001:db8:1:2::9"), "2001:db8:1::/48");
+        assert_eq!(around("::ffff:203.0.113.77"), "203.0.113.0/24", "IPv4 in another form");
     }
 }

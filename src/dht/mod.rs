@@ -64,8 +64,8 @@ pub struct Config {
 pub enum Event {
     /// A node has this infohash (BEP 51): it is the first to be asked for peers.
     Sampled(InfoHash, SocketAddr),
-    /// Somebody asked us for peers of this.
-    Wanted(InfoHash),
+    /// A node asked us for peers of this, from this address, which may be forged.
+    Wanted(InfoHash, SocketAddr),
     /// A peer announced itself to us.
     Announced(InfoHash, SocketAddr),
     /// Peers that a lookup found.

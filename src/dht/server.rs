@@ -109,10 +109,10 @@ impl Dht {
         out: &mut [u8],
     ) -> Option<usize> {
         let Method::GetPeers { info_hash, noseed, scrape } = method else { return None };
-        if self.config.passive {
-            self.events.push_back(Event::Wanted(info_hash));
-        }
         let from = asked.path.remote;
+        if self.config.passive {
+            self.events.push_back(Event::Wanted(info_hash, from));
+        }
         let token = self.tokens.issue(from.ip(), &info_hash);
         let reply = Reply { id: asked.own, token: Some(&token), ..Reply::default() };
         if scrape && let Some((seeds, peers)) = self.peers.scrape(&info_hash, cx.now) {
@@ -146,7 +146,8 @@ impl Dht {
         self.peers.announce(info_hash, peer, seed, cx.now);
         if self.config.passive {
             let believed = Scope::of(peer.ip()) != Scope::Global || self.announcers.allow(peer.ip(), cx.now);
-            let event = if believed { Event::Announced(info_hash, peer) } else { Event::Wanted(info_hash) };
+            let event =
+                if believed { Event::Announced(info_hash, peer) } else { Event::Wanted(info_hash, from) };
             self.events.push_back(event);
         }
         asked.reply(&Reply { id: asked.own, ..Reply::default() }, out)

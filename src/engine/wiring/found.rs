@@ -16,7 +16,7 @@ impl Engine {
             any = true;
             match event {
                 Event::Sampled(hash, node) => self.on_heard(hash, Source::Sampled, Some(node), None),
-                Event::Wanted(hash) => self.on_heard(hash, Source::Wanted, None, None),
+                Event::Wanted(hash, _) => self.on_heard(hash, Source::Wanted, None, None),
                 Event::Announced(hash, peer) => self.on_heard(hash, Source::Announced, None, Some(peer)),
                 Event::Peers(User::Metadata, hash, peers) => {
                     let peers = self.contactable(&peers);
