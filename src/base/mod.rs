@@ -13,6 +13,7 @@ pub mod path;
 pub mod rng;
 pub mod send_queue;
 pub mod slots;
+pub mod text;
 pub mod time;
 pub mod timers;
 pub mod varint;

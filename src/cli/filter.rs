@@ -10,6 +10,7 @@ use super::args::FilterTest;
 use super::failure::{Failure, Outcome};
 use super::print::Out;
 use super::units::human_count;
+use crate::base::text::without_bom;
 use crate::metadata::Filter;
 use crate::model::Torrent;
 use crate::model::torrent::display_name;
@@ -56,7 +57,7 @@ pub fn read_filter(path: &Path) -> Result<Filter, Failure> {
     let text = std::fs::read_to_string(path).map_err(|fault| {
         Failure::usage(format!("cannot read the filter {shown}: {fault}; give another with --filter"))
     })?;
-    Filter::parse(&text)
+    Filter::parse(without_bom(&text))
         .map_err(|fault| Failure::usage(format!("in the filter {shown}, {fault}; mend that line")))
 }
 

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use super::failure::Failure;
 use super::keys::{KEYS, Key, Kind};
+use crate::base::text::without_bom;
 
 /// Values by the name of their key, as written.
 pub type Layer = BTreeMap<&'static str, Vec<String>>;
@@ -160,6 +161,7 @@ fn check_all(key: &Key, values: &[String]) -> Result<(), String> {
 }
 
 fn parse_file(text: &str) -> Result<Layer, String> {
+    let text = without_bom(text);
     let table: toml::Table = text.parse().map_err(|fault: toml::de::Error| {
         let line = fault.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1);
         format!("line {line}: {}", fault.message().replace('\n', " "))
@@ -250,7 +252,7 @@ mod tests {
 
     #[test]
     fn a_file_takes_natural_toml() {
-        let text = "flows = 100\nlisten = [\"10.0.0.1:1\", \"[fd00::1]:1\"]\nno-sweep = true\ndisk-max = \"1GiB\"\nhttp = false\n";
+        let text = "\u{feff}flows = 100\nlisten = [\"10.0.0.1:1\", \"[fd00::1]:1\"]\nno-sweep = true\ndisk-max = \"1GiB\"\nhttp = false\n";
         let layer = parse_file(text).unwrap();
         assert_eq!(layer["listen"].len(), 2);
         assert_eq!(layer["no-sweep"], ["true"]);

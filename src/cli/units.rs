@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+pub use crate::base::text::human_count;
+
 /// A size in bytes: `2GiB`, `250kB`, `1.5 MB`, `64K`, `4096`; `off` is 0. `kB`, `MB`, … are powers
 /// of 1,000 (so are `k`, `M`, … alone), `KiB`, `MiB`, … of 1,024.
 pub fn parse_size(text: &str) -> Result<u64, String> {
@@ -11,6 +13,17 @@ pub fn parse_size(text: &str) -> Result<u64, String> {
         _ if is_off(text) => Ok(0),
         Some(factor) => scale(number, factor).ok_or_else(|| not_a(text, "size", "2GiB, 250kB, 4096 or off")),
         None => Err(not_a(text, "size", "2GiB, 250kB, 4096 or off")),
+    }
+}
+
+/// Whole percent: `50` or `50%`; `off` is 100.
+pub fn parse_share(text: &str) -> Result<u8, String> {
+    let percent =
+        text.strip_suffix('%').unwrap_or(text).trim_end().parse().ok().filter(|percent| *percent <= 100);
+    match percent {
+        _ if is_off(text) => Ok(100),
+        Some(percent) => Ok(percent),
+        None => Err(not_a(text, "share", "50, 50% or off")),
     }
 }
 
@@ -91,19 +104,6 @@ pub fn human_size(bytes: u64) -> String {
         unit += 1;
     }
     format!("{} {}", three_digits(value), UNITS[unit])
-}
-
-/// A number with commas between thousands.
-pub fn human_count(number: u64) -> String {
-    let digits = number.to_string();
-    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
 }
 
 /// A span of time for people: its largest unit and, below ten of it, the next.

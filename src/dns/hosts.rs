@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
+use crate::base::text::without_bom;
 use crate::base::{Rng, hash};
 use crate::wire::dns::{Kind, Name};
 
@@ -30,7 +31,7 @@ impl Hosts {
     /// read that file do; so is what comes after a hundred thousand names.
     pub fn parse(text: &str) -> Self {
         let mut tables = Tables::default();
-        for line in text.lines() {
+        for line in without_bom(text).lines() {
             let line = line.split('#').next().unwrap_or_default();
             let mut words = line.split_ascii_whitespace();
             // What stands behind a % is an interface, which no record can hold.
@@ -118,13 +119,14 @@ mod tests {
     #[test]
     fn a_file_is_read_as_others_read_it() {
         let hosts = Hosts::parse(
-            "# mine\n10.0.0.1 Box box.lan # here\n\n10.0.0.2\tbox\nfe80::1%eth0 box\nnonsense x\n10.0.0.9 a..b ok",
+            "\u{feff}10.0.0.3 marked\n# mine\n10.0.0.1 Box box.lan # here\n\n10.0.0.2\tbox\nfe80::1%eth0 box\nnonsense x\n10.0.0.9 a..b ok",
         );
         assert_eq!(found(&hosts, "BOX", Kind::A), Some(vec![vec![10, 0, 0, 1], vec![10, 0, 0, 2]]));
         assert_eq!(found(&hosts, "box", Kind::AAAA).unwrap().len(), 1);
         assert_eq!(found(&hosts, "box.lan", Kind::AAAA), Some(vec![]), "it is there, but has no such record");
         assert_eq!(found(&hosts, "ok", Kind::A).unwrap().len(), 1);
-        assert_eq!((found(&hosts, "x", Kind::A), hosts.len()), (None, 3));
+        assert_eq!((found(&hosts, "x", Kind::A), hosts.len()), (None, 4));
+        assert_eq!(found(&hosts, "marked", Kind::A), Some(vec![vec![10, 0, 0, 3]]));
         assert_eq!(found(&hosts, "1.0.0.10.in-addr.arpa", Kind::PTR), Some(vec![b"\x03box\x00".to_vec()]));
     }
 

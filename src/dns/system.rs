@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use crate::base::text::without_bom;
 use crate::wire::dns::Name;
 
 /// The settings of a resolv.conf file.
@@ -25,7 +26,7 @@ impl ResolvConf {
     pub fn parse(text: &str) -> Self {
         let mut read =
             Self { servers: Vec::new(), search: Vec::new(), ndots: 1, timeout_secs: None, rotate: false };
-        for line in text.lines().filter(|line| !line.starts_with(['#', ';'])) {
+        for line in without_bom(text).lines().filter(|line| !line.starts_with(['#', ';'])) {
             let mut words = line.split_ascii_whitespace();
             match words.next() {
                 Some("nameserver") if read.servers.len() < SERVERS_MAX => {

@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
+use crate::base::text::without_bom;
 use crate::wire::dns::Name;
 
 /// One place to be connected to.
@@ -100,7 +101,7 @@ impl Target {
 /// lines are passed over. The error has the number of its line.
 pub fn parse_list(text: &str) -> Result<Vec<Target>, (usize, BadTarget)> {
     let mut targets = Vec::new();
-    for (index, line) in text.lines().enumerate() {
+    for (index, line) in without_bom(text).lines().enumerate() {
         let line = line.split('#').next().unwrap_or_default().trim();
         if line.is_empty() {
             continue;
@@ -243,6 +244,8 @@ mod tests {
 
     #[test]
     fn lines_are_read_and_mistakes_have_their_line() {
+        let list = parse_list("\u{feff}[::1] 443 HTTPS # here\n a.test\t53 dot my  resolver\n").unwrap();
+        assert_eq!(list.len(), 2);
         let list = parse_list("# mine\n\n[::1] 443 HTTPS # here\n a.test\t53 dot my  resolver\n").unwrap();
         assert_eq!(list[0], Target::new("::1", 443, Protocol::Https));
         assert_eq!(list[0].to_string(), "https://[::1]:443");
