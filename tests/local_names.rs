@@ -408,6 +408,44 @@ fn run_reads_files_and_says_what_is_wrong_with_them() {
     running.stop();
 }
 
+/// None of them stops the start, and what is wrong with each is told.
+#[test]
+fn a_bad_list_never_stops_the_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |file: &str| folder.path().join(file).display().to_string();
+    let good = "! AdGuard CNAME trackers list, SOA\nnews.test##.ad\n||ads.test^\n@@||good.ads.test^\n";
+    let lists: [(&str, &[u8], &str); 5] = [
+        ("page", b"<!DOCTYPE html>\n<title>404</title>\n", "a web page, not a list; the start goes on"),
+        ("empty", b"# nothing\n", "there is no rule in it; the start goes on"),
+        (
+            "empty.rpz",
+            b"$TTL 5\n@ soa a. b. 1 2 3 4 5\n@ ns a.\n",
+            "there is no rule in it; the start goes on",
+        ),
+        ("cut.gz", b"\x1f\x8b\x08\0\0\0\0\0\0\x03K,", "compressed data that ends early or is damaged; the start goes on"),
+        ("good", good.as_bytes(), "list for ad blockers, 4 rules; 1 about elements of pages, left out"),
+    ];
+    let mut more = vec!["--dns-forwarder".to_owned(), CLOSED.to_owned()];
+    for (file, text, _) in lists {
+        fs::write(at(file), text).unwrap();
+        more.extend(["--dns-policy".to_owned(), at(file)]);
+    }
+    more.extend(["--dns-policy".to_owned(), at("absent")]);
+    let more: Vec<&str> = more.iter().map(String::as_str).collect();
+    let running = crawl(&folder.path().join("a.db"), CLOSED, &more, &folder.path().join("log"));
+    let waits = |words: &str| {
+        until(PATIENCE, &format!("`{words}` in\n{}", running.words()), || running.words().contains(words));
+    };
+    lists.iter().for_each(|(file, _, words)| waits(&format!("{}: {words}", at(file))));
+    waits("absent");
+    // It is there later, and so is a rule in the empty one.
+    fs::write(at("absent"), "late.test\n").unwrap();
+    fs::write(at("empty"), "soon.test\n").unwrap();
+    waits(&format!("{}: list of domains, 1 rules", at("absent")));
+    waits(&format!("{}: list of domains, 1 rules", at("empty")));
+    running.stop();
+}
+
 /// What the guide shows is read as the guide says.
 #[test]
 fn the_examples_of_the_guide_are_read() {
@@ -421,7 +459,7 @@ fn the_examples_of_the_guide_are_read() {
     let zone = FileZone::parse("x", zone).unwrap().zone;
     assert_eq!((zone.origin(), zone.records_count()), (&name("home.test"), 8));
     let [rpz, lines] = blocks("list")[..] else { panic!("two lists") };
-    for (text, rules) in [(rpz, 8), (lines, 6)] {
+    for (text, rules) in [(rpz, 8), (lines, 15)] {
         let list = List::parse("x", text.as_bytes()).unwrap();
         let report = list.report();
         assert_eq!(

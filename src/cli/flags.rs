@@ -252,6 +252,7 @@ mod tests {
                 Kind::Networks => "127.0.0.0/8",
                 Kind::Servers => "127.0.0.1:53#name",
                 Kind::Path | Kind::Text | Kind::Texts => "x",
+                Kind::Percent => "1",
                 Kind::Switch => "on",
                 _ => "7",
             };

@@ -53,6 +53,8 @@ pub enum Kind {
     Networks,
     /// A file or folder.
     Path,
+    /// A share of 100.
+    Percent,
     /// A number per second; 0 is no limit.
     Rate,
     /// A number per second, and how many at once.
@@ -118,6 +120,7 @@ impl Key {
             Kind::Hosts => "HOST:PORT",
             Kind::Networks => "IP/BITS",
             Kind::Path => "PATH",
+            Kind::Percent => "PERCENT",
             Kind::Rate => "N/s",
             Kind::RateAndBurst => "N/s,BURST",
             Kind::Servers => "ADDR[#NAME]",
@@ -137,6 +140,7 @@ impl Key {
             Kind::Choice(words) if words.contains(&text) => Ok(()),
             Kind::Choice(words) => Err(format!("`{text}` is none of {}", words.join(", "))),
             Kind::Count => units::parse_count(text).map(drop),
+            Kind::Percent => units::parse_share(text).map(drop),
             Kind::DailySpan => units::parse_daily_span(text).map(drop),
             Kind::Duration => units::parse_duration(text).map(drop),
             Kind::Hosts => parse_host(text).map(drop),
@@ -278,6 +282,7 @@ pub const KEYS: &[Key] = &[
     detail("dns-strategy", Kind::Choice(&["strict", "parallel", "fastest"]), "fastest", Group::Dns, "How forwarders are chosen"),
     detail("dns-zone", Kind::Texts, "", Group::Dns, "Zone file to answer from; may be given several times"),
     detail("dns-policy", Kind::Texts, "", Group::Dns, "RPZ zone, hosts file or list of names to block, file or URL; may be given several times"),
+    detail("dns-policy-shrink", Kind::Percent, "50", Group::Dns, "Percent of its rules that a list of --dns-policy may lose at once; more, and the one before stays"),
     detail("dns-allow", Kind::Networks, "", Group::Dns, "Networks that may ask; may be given several times [default: private and loopback]"),
     detail("dns-rate", Kind::Rate, "1000/s", Group::Dns, "Answers a second for each client address, loopback exempt"),
     detail("preconnect", Kind::Switch, "off", Group::Dns, "Keep connections to the targets warm; on if --targets is given"),

@@ -121,7 +121,7 @@ impl RunSettings {
             dns_strategy: values.one("dns-strategy", strategy)?,
             dns: values.address_or_off("dns")?,
             dns_clients: values.dns_clients()?,
-            dns_local: zones::Named { zones: values.texts("dns-zone"), lists: values.texts("dns-policy") },
+            dns_local: values.local_files()?,
             preconnect: match values.origin("preconnect") {
                 Origin::Default => values.text("targets").is_some(),
                 _ => values.one("preconnect", keys::parse_switch)?,
@@ -229,6 +229,14 @@ impl Values {
 
     fn text(&self, name: &str) -> Option<&str> {
         self.entry(name).last()
+    }
+
+    fn local_files(&self) -> Result<zones::Named, Failure> {
+        Ok(zones::Named {
+            zones: self.texts("dns-zone"),
+            lists: self.texts("dns-policy"),
+            shrink_percent_max: self.one("dns-policy-shrink", units::parse_share)?,
+        })
     }
 
     fn texts(&self, name: &str) -> Vec<String> {

@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 use super::failure::Failure;
 use super::units::human_count;
 use crate::dns::keeper::{ListFile, ZoneFiles};
-use crate::dns::policy::{Format, List};
+use crate::dns::policy::List;
 use crate::dns::zones::FileZone;
 use crate::engine::io::Command;
 use crate::reactor::Handle;
@@ -23,6 +23,8 @@ pub struct Named {
     pub zones: Vec<String>,
     /// Policy lists.
     pub lists: Vec<String>,
+    /// Percent of its rules that a list may lose at once.
+    pub shrink_percent_max: u8,
 }
 
 /// What is used of it, and how the files were when they were read. Whoever reads holds the lock, so
@@ -38,12 +40,16 @@ struct State {
 }
 
 impl Reading {
-    /// Reads everything for the start: what cannot be read is fatal.
+    /// Reads everything for the start. A zone that cannot be read is fatal; a list that cannot is left
+    /// out, and read when its file changes.
     pub fn start(named: Named) -> Result<(Self, ZoneFiles, Vec<ListFile>), Failure> {
         let mut state = State { named, ..State::default() };
         let (zones, faults) = read_zones(&state.named.zones);
         let (lists, more) = state.read_lists(true);
-        match faults.into_iter().chain(more).next() {
+        for fault in more {
+            log::error!("{fault}; the start goes on without this list");
+        }
+        match faults.into_iter().next() {
             Some(fault) => Err(Failure::failed(fault)),
             None => Ok((Self(Arc::new(Mutex::new(state))), zones, lists)),
         }
@@ -105,7 +111,8 @@ impl State {
                 }
                 self.lists.insert(name.clone(), now);
             }
-            lists.push(ListFile { name: name.as_str().into(), list, is_download });
+            let shrink_percent_max = self.named.shrink_percent_max;
+            lists.push(ListFile { name: name.as_str().into(), list, is_download, shrink_percent_max });
         }
         (lists, faults)
     }
@@ -185,34 +192,8 @@ fn read_zone(file: &str) -> Result<FileZone, String> {
 fn read_list(file: &str) -> Result<List, String> {
     let text = read(file, LIST_BYTES_MAX)?;
     let list = List::parse(file, &text).map_err(|fault| format!("{file}: {fault}"))?;
-    log::info!("{}", describe(&list));
+    log::info!("{}", list.summary());
     Ok(list)
-}
-
-/// What was read of a list, and what was not.
-fn describe(list: &List) -> String {
-    let report = list.report();
-    let format = match report.format {
-        Format::Rpz => "response policy zone",
-        Format::Lines => "list",
-    };
-    let count = |number: usize| human_count(number as u64);
-    let mut text = format!("{}: {format}, {} rules", list.name(), count(list.rules()));
-    if report.skipped > 0 {
-        let lines: Vec<String> = report.skipped_lines.iter().map(u32::to_string).collect();
-        let more = if report.skipped > lines.len() { ", …" } else { "" };
-        text += &format!("; {} not understood (line {}{more})", count(report.skipped), lines.join(", "));
-    }
-    if report.doubles > 0 {
-        text += &format!("; {} stood there twice", count(report.doubles));
-    }
-    if report.unsupported > 0 {
-        text += &format!("; {} with triggers or actions that are not known here", count(report.unsupported));
-    }
-    if report.adblock > 0 {
-        text += &format!("; {} rules of adblockers left out", count(report.adblock));
-    }
-    text
 }
 
 fn read(file: &str, bytes_max: u64) -> Result<Vec<u8>, String> {

@@ -25,6 +25,8 @@ struct Download {
     /// It is being fetched, or what was fetched waits to be read.
     is_under_way: bool,
     retry: Duration,
+    /// Percent of its rules that it may lose at once.
+    shrink_percent_max: u8,
 }
 
 /// What came of a download.
@@ -152,7 +154,10 @@ impl Dns {
         } else if old.is_none() && self.keeper.lists.own.len() >= OWN_MAX {
             Refusal::TooMany
         } else {
-            let job = Job::ReadList { name: name.as_str().into(), text: text.clone(), old };
+            // What a person writes may be as short as they like.
+            let shrink_percent_max = 100;
+            let job =
+                Job::ReadList { name: name.as_str().into(), text: text.clone(), old, shrink_percent_max };
             return self.keeper.work(Busy::List(Origin::Command { user, name, text }), job);
         };
         self.keeper.refuse(user, refusal);
@@ -182,10 +187,14 @@ impl Dns {
     }
 
     /// A list of a file was read.
-    pub(super) fn take_list(&mut self, list: Arc<List>) {
+    pub(super) fn take_list(&mut self, list: Arc<List>, shrink_percent_max: u8) {
         match self.policy.list(list.name()).cloned() {
             Some(old) if old.digest() == list.digest() => self.keeper.discard_list(list),
             Some(old) => {
+                if let Err(fault) = list.check_shrink(Some(&old), shrink_percent_max) {
+                    log::error!("{}: {fault}; the list before stays in use", list.name());
+                    return self.keeper.discard_list(list);
+                }
                 self.keeper.work(Busy::List(Origin::File), Job::CompareLists { old, new: list });
             }
             None => {
@@ -196,9 +205,10 @@ impl Dns {
     }
 
     pub(super) fn take_download(&mut self, name: Arc<str>, text: Bytes, etag: Option<String>) {
-        if self.keeper.lists.downloads.contains_key(&name) {
+        if let Some(download) = self.keeper.lists.downloads.get(&name) {
             let old = self.policy.list(&name).cloned();
-            let job = Job::ReadList { name: name.clone(), text: text.clone(), old };
+            let shrink_percent_max = download.shrink_percent_max;
+            let job = Job::ReadList { name: name.clone(), text: text.clone(), old, shrink_percent_max };
             self.keeper.work(Busy::List(Origin::Download { name, text, etag }), job);
         }
     }
@@ -216,17 +226,24 @@ impl Dns {
                 return self.keeper.refuse(*user, Refusal::List(fault));
             }
             (Err(fault), Origin::Download { name, .. }) => {
-                log::error!("what {name} has is no list ({fault}); the one before stays in use");
+                let before = if self.policy.list(name).is_some() {
+                    "the list before stays in use"
+                } else {
+                    "there is none before"
+                };
+                log::error!("{name} is not taken up: {fault}; {before}, and it is tried again");
                 let found = self.keeper.lists.find(name);
                 return found.into_iter().for_each(|(_, download)| download.failed(at.0));
             }
             (Err(_), Origin::File) => return,
         };
         // Somebody may have put a list of this name among the settings meanwhile, or others.
+        let summary = list.summary();
         let is_listed = self.install(list, Some(update.clone()));
         match origin {
             Origin::File => {}
             Origin::Download { name, text, etag } => {
+                log::info!("{summary}");
                 let Some((_, download)) = self.keeper.lists.find(&name) else { return };
                 download.etag.clone_from(&etag);
                 download.fetched(at.0);
@@ -243,22 +260,23 @@ impl Dns {
     }
 
     /// The settings name these lists and no others.
-    pub(super) fn end_lists(&mut self, at: At, names: Vec<(Arc<str>, bool)>) {
+    pub(super) fn end_lists(&mut self, at: At, files: Vec<ListFile>) {
         let before = std::mem::take(&mut self.keeper.lists.configured);
-        for name in before.iter().filter(|name| names.iter().all(|(other, _)| other != *name)) {
+        for name in before.iter().filter(|name| files.iter().all(|file| file.name != **name)) {
             self.drop_list(name);
         }
         let (mut kept, mut downloads) =
             (std::mem::take(&mut self.keeper.lists.kept), std::mem::take(&mut self.keeper.lists.downloads));
-        for (name, _) in names.iter().filter(|(_, is_download)| *is_download) {
-            let mut download = downloads.remove(name).unwrap_or_else(|| Download::due(at.0));
-            if let Some((list, etag, taken)) = kept.remove(&**name) {
+        for file in files.iter().filter(|file| file.is_download) {
+            let mut download = downloads.remove(&file.name).unwrap_or_else(|| Download::due(at.0));
+            download.shrink_percent_max = file.shrink_percent_max;
+            if let Some((list, etag, taken)) = kept.remove(&*file.name) {
                 let left = REFRESH_SECS.saturating_sub(at.1.secs_since(taken));
                 (download.etag, download.due) = (etag, at.0 + Duration::from_secs(left));
                 let update = RpzUpdate::between(None, &list);
                 self.install(list, Some(update));
             }
-            self.keeper.lists.downloads.insert(name.clone(), download);
+            self.keeper.lists.downloads.insert(file.name.clone(), download);
         }
         // What nobody wants any more need not be kept.
         for (name, (list, ..)) in kept {
@@ -266,7 +284,7 @@ impl Dns {
             self.keeper.keep(LocalOp::ListGone(name));
         }
         downloads.into_keys().for_each(|name| self.keeper.keep(LocalOp::ListGone(name.to_string())));
-        self.keeper.lists.configured = names.into_iter().map(|(name, _)| name).collect();
+        self.keeper.lists.configured = files.into_iter().map(|file| file.name).collect();
         self.policy.arrange(&self.keeper.lists.configured);
     }
 
@@ -310,7 +328,7 @@ impl Lists {
 
 impl Download {
     fn due(at: Instant) -> Self {
-        Self { etag: None, due: at, is_under_way: false, retry: RETRY_FIRST }
+        Self { etag: None, due: at, is_under_way: false, retry: RETRY_FIRST, shrink_percent_max: 100 }
     }
 
     fn fetched(&mut self, now: Instant) {

@@ -220,6 +220,8 @@ pub struct ListFile {
     pub list: Option<Arc<List>>,
     /// It is a URL.
     pub is_download: bool,
+    /// A text with which it would lose more percent of its rules at once is not taken up.
+    pub shrink_percent_max: u8,
 }
 
 /// The machine's state; what it does is done by [`Dns`], which has the zones and the policy.
@@ -253,9 +255,10 @@ enum Wish {
     FilesEnd(BTreeSet<Box<[u8]>>, Vec<Arc<str>>),
     /// The archive lost something of a zone.
     Save(Name),
-    List(Arc<List>),
-    /// All lists among the settings, and whether they are downloaded.
-    ListsEnd(Vec<(Arc<str>, bool)>),
+    /// A list of a file, and the percent of its rules that it may lose.
+    List(Arc<List>, u8),
+    /// All lists among the settings.
+    ListsEnd(Vec<ListFile>),
     Downloaded(Arc<str>, Bytes, Option<String>),
     Reloaded,
 }
@@ -328,8 +331,9 @@ impl Dns {
             lists.into_iter().filter_map(|file| file.list).for_each(|list| self.keeper.discard_list(list));
             return false;
         }
-        let names = lists.iter().map(|file| (file.name.clone(), file.is_download)).collect();
-        self.keeper.queue.extend(lists.into_iter().filter_map(|file| file.list).map(Wish::List));
+        let names = lists.iter().map(|file| ListFile { list: None, ..file.clone() }).collect();
+        let read = lists.into_iter().filter_map(|file| Some(Wish::List(file.list?, file.shrink_percent_max)));
+        self.keeper.queue.extend(read);
         self.keeper.queue.push_back(Wish::ListsEnd(names));
         self.pump(at);
         true
@@ -396,7 +400,7 @@ impl Dns {
                 Wish::File(read) => self.take_file(read),
                 Wish::FilesEnd(names, unread) => self.end_files(names, unread),
                 Wish::Save(origin) => self.save_again(&origin),
-                Wish::List(list) => self.take_list(list),
+                Wish::List(list, shrink_percent_max) => self.take_list(list, shrink_percent_max),
                 Wish::ListsEnd(names) => self.end_lists(at, names),
                 Wish::Downloaded(name, text, etag) => self.take_download(name, text, etag),
                 Wish::Reloaded => {

@@ -20,6 +20,7 @@ struct World {
     updates: Vec<RpzUpdate>,
     reloads: usize,
     jobs: Vec<Job>,
+    shrink_percent_max: u8,
 }
 
 impl World {
@@ -28,7 +29,9 @@ impl World {
         let (mut dns, at) = (Dns::new(resolver), (Instant(0), UnixTime(1_000)));
         dns.restore_local(kept.clone(), at);
         let (answers, events, updates, jobs) = Default::default();
-        let mut world = Self { dns, at, kept, answers, events, updates, reloads: 0, jobs };
+        let shrink_percent_max = 50;
+        let mut world =
+            Self { dns, at, kept, answers, events, updates, reloads: 0, jobs, shrink_percent_max };
         world.settle();
         world
     }
@@ -132,6 +135,7 @@ impl World {
             name: (*name).into(),
             list: text.map(|text| Arc::new(List::parse(name, text.as_bytes()).unwrap())),
             is_download: name.starts_with("https:"),
+            shrink_percent_max: self.shrink_percent_max,
         };
         assert!(self.dns.set_lists(self.at, lists.iter().map(file).collect()));
         self.settle();
@@ -317,6 +321,47 @@ fn lists_stand_in_the_order_of_the_settings_before_those_of_commands() {
         Refusal::NoList
     );
     assert_eq!(again.again().names(), [""; 0]);
+}
+
+#[test]
+fn a_good_list_is_not_replaced_by_nothing_or_by_little() {
+    let long: &'static str = (0..100).map(|n| format!("n{n}.test\n")).collect::<String>().leak();
+    let bad: [&'static [u8]; 7] = [
+        b"",
+        b"<html><body>log in first\nn1.test\n</body></html>",
+        b"domain-needed\nserver=/lan/192.0.2.1\n",
+        b"$TTL 5\n@ SOA a. b. 1 2 3 4 5\n@ NS a.\n",
+        b"\x1f\x8b\x08\0\0",
+        b"n1.test\nn2.test\n",
+        &long.as_bytes()[..400],
+    ];
+    let mut world = World::new(SavedLocal::default());
+    world.lists(&[("https://c", None), ("l", Some(long))]);
+    let mut due = world.at.0;
+    let mut fetch = |world: &mut World, text: &'static [u8]| {
+        let (url, _) = world.dns.poll_download(due).expect("it is due");
+        let text = Bytes::from_static(text);
+        world.dns.on_download((due, UnixTime(1_000)), &url, Fetched::Text(text, Some("v".into())));
+        world.settle();
+        due = world.dns.next_download().expect("it is fetched again");
+    };
+    fetch(&mut world, long.as_bytes());
+    for text in bad {
+        fetch(&mut world, text);
+        assert!(world.blocks("n99.test"));
+        let mut again = world.again();
+        again.lists(&[("https://c", None)]);
+        assert!(again.blocks("n99.test"), "what is kept is the good one");
+    }
+    // Of a file that became short; the settings may say that it is meant.
+    world.lists(&[("l", Some("n1.test\n"))]);
+    assert!(world.blocks("n99.test"));
+    world.shrink_percent_max = 100;
+    world.lists(&[("l", Some("n1.test\n"))]);
+    assert!(!world.blocks("n99.test") && world.blocks("n1.test"));
+    world.lists(&[("https://c", None)]);
+    fetch(&mut world, b"n1.test\n");
+    assert!(!world.blocks("n99.test") && world.blocks("n1.test"));
 }
 
 #[test]

@@ -51,6 +51,8 @@ pub enum Job {
         text: Bytes,
         /// What stands there now.
         old: Option<Arc<List>>,
+        /// Percent of its rules that it may lose.
+        shrink_percent_max: u8,
     },
     /// Tell what differs.
     CompareLists {
@@ -121,10 +123,13 @@ impl Job {
                 records: zone.records().skip(skip).take(limit).collect(),
             }),
             Self::Save(zone) => Worked::Saved(zone.saved()),
-            Self::ReadList { name, text, old } => Worked::List(List::parse(&name, &text).map(|new| {
-                let update = RpzUpdate::between(old.as_deref(), &new);
-                (Arc::new(new), update)
-            })),
+            Self::ReadList { name, text, old, shrink_percent_max } => {
+                Worked::List(List::parse(&name, &text).and_then(|new| {
+                    new.check_shrink(old.as_deref(), shrink_percent_max)?;
+                    let update = RpzUpdate::between(old.as_deref(), &new);
+                    Ok((Arc::new(new), update))
+                }))
+            }
             Self::CompareLists { old, new } => {
                 let update = RpzUpdate::between(Some(&old), &new);
                 Worked::List(Ok((new, update)))

@@ -3,7 +3,9 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::Action;
+use super::report::{Format, Report};
 use super::table::{Entry, Offset, RULES_MAX, Scope, Table};
+use crate::base::text::human_count;
 use crate::dns::zones::RrSet;
 use crate::wire::dns::Name;
 
@@ -11,7 +13,8 @@ use crate::wire::dns::Name;
 pub struct List {
     pub(super) name: Box<str>,
     pub(super) digest: [u8; 32],
-    pub(super) names: Table,
+    /// Rules about names, by [`Rank`].
+    pub(super) tables: [Table; Rank::HIGHEST_FIRST.len()],
     pub(super) networks: Networks,
     /// Data that rules answer with, by number.
     pub(super) locals: Vec<Vec<RrSet>>,
@@ -20,40 +23,27 @@ pub struct List {
     pub(super) report: Report,
 }
 
-/// How a list is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
-    /// A response policy zone (draft-vixie-dnsop-dns-rpz-00).
-    Rpz,
-    /// Lines of domains, or of addresses and domains as in a hosts file.
-    Lines,
-}
-
-/// What reading a list came to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Report {
-    /// How it is written.
-    pub format: Format,
-    /// Lines or records that were not understood.
-    pub skipped: usize,
-    /// The first of them, from 1.
-    pub skipped_lines: Vec<u32>,
-    /// Rules of adblockers that are about more than a domain.
-    pub adblock: usize,
-    /// Triggers by the addresses and servers in answers (`rpz-ip`, `rpz-nsdname`, `rpz-nsip`),
-    /// which are not looked at here.
-    pub unsupported: usize,
-    /// Rules that stood there before.
-    pub doubles: usize,
-}
-
 /// One rule of a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rule {
     /// For a name, or all below one.
-    Name(Offset),
+    Name(Rank, Offset),
     /// For clients of a network, by number.
     Client(u32),
+}
+
+/// Which rules about names go before which, whatever their names. Only ad blockers have more than one
+/// rank: their exceptions hold for all below them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Rank {
+    /// Any rule.
+    Plain,
+    /// `@@||…^`.
+    Exception,
+    /// `||…^$important`.
+    Important,
+    /// `@@||…^$important`.
+    ImportantException,
 }
 
 /// Networks of clients, longest prefixes first.
@@ -78,12 +68,18 @@ impl List {
 
     /// How many rules it has.
     pub fn rules(&self) -> usize {
-        self.names.rules() + self.networks.0.len()
+        self.tables.iter().map(Table::rules).sum::<usize>() + self.networks.0.len()
     }
 
     /// SHA-256 of the text it was read from.
     pub fn digest(&self) -> &[u8; 32] {
         &self.digest
+    }
+
+    /// What it is and what of it makes no rule, in one line.
+    pub fn summary(&self) -> String {
+        let (format, rules) = (self.report.format.name(), human_count(self.rules() as u64));
+        format!("{}: {format}, {rules} rules{}", self.name, self.report)
     }
 
     /// What could not be read.
@@ -93,24 +89,29 @@ impl List {
 
     /// Bytes on the heap, without local data.
     pub fn bytes(&self) -> usize {
-        self.names.bytes() + self.networks.0.capacity() * size_of::<Network>()
+        self.tables.iter().map(Table::bytes).sum::<usize>()
+            + self.networks.0.capacity() * size_of::<Network>()
     }
 
     /// The rule for a client and a name: clients first, then the name, then the longest wildcard
     /// above it; in a zone, wildcards stand for what they stand for in zones.
     pub fn find(&self, name: &Name, client: IpAddr) -> Option<Rule> {
         let client = || self.networks.find(bits_of(client)).map(Rule::Client);
-        let by_name = || match self.report.format {
-            Format::Rpz => self.names.find_in_zone(name),
-            Format::Lines => self.names.find_nearest(name),
+        let is_zone = self.report.format == Format::Rpz;
+        let by_name = || {
+            Rank::HIGHEST_FIRST.into_iter().find_map(|rank| {
+                let table = &self.tables[rank as usize];
+                let found = if is_zone { table.find_in_zone(name) } else { table.find_nearest(name) };
+                found.map(|offset| Rule::Name(rank, offset))
+            })
         };
-        client().or_else(|| by_name().map(Rule::Name))
+        client().or_else(by_name)
     }
 
     /// What a rule does.
     pub fn action(&self, rule: Rule) -> Action {
         match rule {
-            Rule::Name(offset) => self.names.entry(offset).action,
+            Rule::Name(rank, offset) => self.tables[rank as usize].entry(offset).action,
             Rule::Client(nth) => {
                 self.networks.0.get(nth as usize).map_or(Action::Passthru, |rule| rule.action)
             }
@@ -120,31 +121,35 @@ impl List {
     /// The trigger as one would write it.
     pub fn rule_text(&self, rule: Rule) -> String {
         match rule {
-            Rule::Name(offset) => name_text(self.names.entry(offset)),
+            Rule::Name(rank, offset) => name_text(self.tables[rank as usize].entry(offset)),
             Rule::Client(nth) => self.networks.0.get(nth as usize).map_or_else(String::new, Network::text),
         }
     }
 
     /// Rules that this list has and `other` does not have in the same way.
     pub fn added_to(&self, other: &Self) -> usize {
-        let is_new = |entry: &Entry<'_>| {
-            let found = other.names.find(entry.scope, entry.name).map(|at| other.names.entry(at));
-            found.is_none_or(|found| {
-                found.action != entry.action || self.local(entry.local) != other.local(found.local)
-            })
+        let is_new = |(own, others): (&Table, &Table)| {
+            own.iter()
+                .filter(|entry| {
+                    let found = others.find(entry.scope, entry.name).map(|at| others.entry(at));
+                    found.is_none_or(|found| {
+                        found.action != entry.action || self.local(entry.local) != other.local(found.local)
+                    })
+                })
+                .count()
         };
         let networks = self.networks.0.iter().filter(|network| {
             other.networks.exact(network.prefix, network.bits).is_none_or(|found| {
                 found.action != network.action || self.local(network.local) != other.local(found.local)
             })
         });
-        self.names.iter().filter(is_new).count() + networks.count()
+        self.tables.iter().zip(&other.tables).map(is_new).sum::<usize>() + networks.count()
     }
 
     /// The data that a rule answers with.
     pub(super) fn local_of(&self, rule: Rule) -> &[RrSet] {
         match rule {
-            Rule::Name(offset) => self.local(self.names.entry(offset).local),
+            Rule::Name(rank, offset) => self.local(self.tables[rank as usize].entry(offset).local),
             Rule::Client(nth) => self.networks.0.get(nth as usize).map_or(&[], |rule| self.local(rule.local)),
         }
     }
@@ -152,6 +157,11 @@ impl List {
     fn local(&self, number: u32) -> &[RrSet] {
         self.locals.get(number as usize).map_or(&[], |sets| sets)
     }
+}
+
+impl Rank {
+    pub(super) const HIGHEST_FIRST: [Self; 4] =
+        [Self::ImportantException, Self::Important, Self::Exception, Self::Plain];
 }
 
 impl Networks {

@@ -3,8 +3,15 @@
 //! Lists are asked in their order; the first rule that matches decides. What is unblocked for a
 //! while is asked first.
 
+mod adblock;
+mod build;
+mod lines;
 mod list;
+mod names;
 mod read;
+mod report;
+mod rpz;
+mod servers;
 mod table;
 
 use std::fmt;
@@ -15,8 +22,8 @@ use crate::base::Instant;
 use crate::dns::zones::{Outcome, RrSet, YXDOMAIN, put_set, soa_minimum};
 use crate::wire::dns::{Full, Kind, Name, Rcode, Section, Writer, parent};
 
-pub use list::{Format, List, Report, Rule};
-pub use read::PolicyFault;
+pub use list::{List, Rank, Rule};
+pub use report::{Format, LeftOut, PolicyFault, Report};
 
 /// What is done to a question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,6 +3,8 @@
 use super::*;
 use crate::wire::dns::{CLASS_IN, Flags, Message, expand};
 
+mod forms;
+
 const RPZ: &str = "$TTL 60
 $ORIGIN rpz.example.
 @ SOA localhost. root.localhost. 1 3600 600 86400 30
@@ -153,6 +155,7 @@ fn hosts_files_and_plain_lists_are_read_line_by_line() {
         ("tracker.example", "tracker.example nxdomain"),
         ("six.example", "six.example nxdomain"),
         ("nas.home", "nas.home local-data"),
+        ("good.example", "good.example passthru"),
         ("plain.example", "plain.example nxdomain"),
         ("a.wild.example", "*.wild.example nxdomain"),
         ("below.example", "below.example nxdomain"),
@@ -161,34 +164,16 @@ fn hosts_files_and_plain_lists_are_read_line_by_line() {
     ] {
         assert_eq!(judge(&policy, asked, CLIENT), format!("list0 {expected}"));
     }
-    for asked in [
-        "a.ads.example",
-        "wild.example",
-        "a.plain.example",
-        "localhost",
-        "good.example",
-        "path.example",
-        "word",
-    ] {
+    for asked in ["a.ads.example", "wild.example", "a.plain.example", "localhost", "path.example", "word"] {
         assert_eq!(judge(&policy, asked, CLIENT), "", "{asked}");
     }
     assert_eq!(answer(&policy, "nas.home", Kind::A), ["NOERROR", "nas.home. 60 A [192, 0, 2, 7]"]);
     let lines = answer(&policy, "ads.example", Kind::A);
     assert!(lines[0] == "NXDOMAIN" && lines[1].starts_with("ads.example. 60 SOA"), "{lines:?}");
     let report = policy.lists().next().unwrap().0.report().clone();
-    assert_eq!((report.adblock, report.doubles, report.format), (2, 1, Format::Lines));
-    assert_eq!((report.skipped, report.skipped_lines), (5, vec![19, 20, 21, 22, 23]));
-}
-
-#[test]
-fn what_is_no_list_is_refused() {
-    let refused = |text: &[u8]| List::parse("x", text).err();
-    assert_eq!(refused(b""), Some(PolicyFault::Nothing(0)));
-    assert_eq!(refused(b"# only\n"), Some(PolicyFault::Nothing(0)));
-    assert_eq!(refused(b"\n<html>\n<body>\n"), Some(PolicyFault::Nothing(2)));
-    assert_eq!(refused(b"\xff\xfe\n"), Some(PolicyFault::Nothing(1)));
-    // A zone without rules is how one says that there is nothing to do.
-    assert!(List::parse("x", b"$TTL 5\n@ SOA a. b. 1 2 3 4 5\n@ NS a.\n").is_ok());
+    // `##.ad`, and a path twice.
+    assert_eq!((report.left_out, report.doubles), ([1, 0, 1, 1, 0, 0], 1));
+    assert_eq!((report.skipped, report.skipped_lines), (4, vec![19, 20, 22, 23]));
 }
 
 #[test]
