@@ -422,7 +422,11 @@ fn a_bad_list_never_stops_the_start() {
             b"$TTL 5\n@ soa a. b. 1 2 3 4 5\n@ ns a.\n",
             "there is no rule in it; the start goes on",
         ),
-        ("cut.gz", b"\x1f\x8b\x08\0\0\0\0\0\0\x03K,", "compressed data that ends early or is damaged; the start goes on"),
+        (
+            "cut.gz",
+            b"\x1f\x8b\x08\0\0\0\0\0\0\x03K,",
+            "compressed data that ends early or is damaged; the start goes on",
+        ),
         ("good", good.as_bytes(), "list for ad blockers, 4 rules; 1 about elements of pages, left out"),
     ];
     let mut more = vec!["--dns-forwarder".to_owned(), CLOSED.to_owned()];
