@@ -172,6 +172,22 @@ impl<'a> Dict<'a> {
     }
 }
 
+/// Which keys of a dictionary were read: of repeated ones the first counts, as for [`Dict::get`] and
+/// in libtorrent, whatever its type is.
+#[derive(Debug, Default)]
+pub struct FirstKeys(u32);
+
+impl FirstKeys {
+    /// True the first time for this number, which is below 32.
+    #[inline]
+    pub fn is_first(&mut self, key: u32) -> bool {
+        let bit = 1 << key;
+        let is_first = self.0 & bit == 0;
+        self.0 |= bit;
+        is_first
+    }
+}
+
 /// Reads values front to back, each byte once: for large input whose shape is known. Form is
 /// checked as far as it is read, leniently; nesting is bounded by [`Limits::INFO`].
 #[derive(Clone, Copy, Debug)]

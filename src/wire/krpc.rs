@@ -6,7 +6,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::bencode::{self, Limits, List, Reader, Value, Writer};
+use super::bencode::{self, FirstKeys, Limits, List, Reader, Value, Writer};
 use super::compact::{self, NODE_V4, NODE_V6, NodeAddr};
 use crate::base::{Id, InfoHash, NodeId};
 
@@ -214,7 +214,7 @@ struct Envelope<'a> {
 impl<'a> Envelope<'a> {
     fn read(reader: &mut Reader<'a>) -> Result<Self, Reject<'a>> {
         let mut it = Self::default();
-        let (mut seen, mut repeated) = (0u8, false);
+        let (mut seen, mut repeated) = (0u16, false);
         if !reader.enter_dict().map_err(Reject::Drop)? {
             return Err(Reject::NotKrpc);
         }
@@ -225,10 +225,19 @@ impl<'a> Envelope<'a> {
                 b"q" => 4,
                 b"a" => 8,
                 b"r" => 16,
+                b"e" => 32,
+                b"v" => 64,
+                b"ip" => 128,
+                b"ro" => 256,
                 _ => 0,
             };
-            repeated |= seen & flag != 0;
+            let again = seen & flag != 0;
             seen |= flag;
+            repeated |= again && flag <= 16;
+            if again {
+                reader.value().map_err(Reject::Drop)?;
+                continue;
+            }
             it.take(key, reader).map_err(Reject::Drop)?;
         }
         if repeated { Err(Reject::NotKrpc) } else { Ok(it) }
@@ -318,7 +327,7 @@ struct Arguments<'a> {
 impl<'a> Arguments<'a> {
     /// `None` if it is no dictionary.
     fn read(reader: &mut Reader<'a>) -> Result<Option<Self>, bencode::Error> {
-        let mut it = Self::default();
+        let (mut it, mut keys) = (Self::default(), FirstKeys::default());
         if !reader.enter_dict()? {
             return Ok(None);
         }
@@ -327,16 +336,18 @@ impl<'a> Arguments<'a> {
             let id = || value.bytes().and_then(Id::from_slice);
             let on = || value.int().is_some_and(|int| int != 0);
             match key {
-                b"id" => it.id = id(),
-                b"target" => it.target = id(),
-                b"info_hash" => it.info_hash = id(),
-                b"port" => it.port = value.int().and_then(|port| u16::try_from(port).ok()),
-                b"implied_port" => it.implied_port = on(),
-                b"token" => it.token = value.bytes(),
-                b"seed" => it.seed = on(),
-                b"noseed" => it.noseed = on(),
-                b"scrape" => it.scrape = on(),
-                b"want" => it.want = value.list().map(Want::read),
+                b"id" if keys.is_first(0) => it.id = id(),
+                b"target" if keys.is_first(1) => it.target = id(),
+                b"info_hash" if keys.is_first(2) => it.info_hash = id(),
+                b"port" if keys.is_first(3) => {
+                    it.port = value.int().and_then(|port| u16::try_from(port).ok())
+                }
+                b"implied_port" if keys.is_first(4) => it.implied_port = on(),
+                b"token" if keys.is_first(5) => it.token = value.bytes(),
+                b"seed" if keys.is_first(6) => it.seed = on(),
+                b"noseed" if keys.is_first(7) => it.noseed = on(),
+                b"scrape" if keys.is_first(8) => it.scrape = on(),
+                b"want" if keys.is_first(9) => it.want = value.list().map(Want::read),
                 _ => {}
             }
         }
@@ -362,23 +373,29 @@ struct Returned<'a> {
 impl<'a> Returned<'a> {
     /// `None` if it is no dictionary.
     fn read(reader: &mut Reader<'a>) -> Result<Option<Self>, bencode::Error> {
-        let mut it = Self::default();
+        let (mut it, mut keys) = (Self::default(), FirstKeys::default());
         if !reader.enter_dict()? {
             return Ok(None);
         }
         while let Some(key) = reader.key()? {
             let value = reader.value()?;
             match key {
-                b"id" => it.id = value.bytes().and_then(Id::from_slice),
-                b"token" => it.token = value.bytes().filter(|token| token.len() <= TOKEN_MAX),
-                b"nodes" => it.nodes = value.bytes().unwrap_or_default(),
-                b"nodes6" => it.nodes6 = value.bytes().unwrap_or_default(),
-                b"values" => it.values = value.list(),
-                b"interval" => it.interval = value.int().unwrap_or_default(),
-                b"num" => it.num = value.int().and_then(|num| u64::try_from(num).ok()),
-                b"samples" => it.samples = value.bytes(),
-                b"BFsd" => it.seeds = value.bytes().and_then(|filter| filter.try_into().ok()),
-                b"BFpe" => it.peers = value.bytes().and_then(|filter| filter.try_into().ok()),
+                b"id" if keys.is_first(0) => it.id = value.bytes().and_then(Id::from_slice),
+                b"token" if keys.is_first(1) => {
+                    it.token = value.bytes().filter(|token| token.len() <= TOKEN_MAX)
+                }
+                b"nodes" if keys.is_first(2) => it.nodes = value.bytes().unwrap_or_default(),
+                b"nodes6" if keys.is_first(3) => it.nodes6 = value.bytes().unwrap_or_default(),
+                b"values" if keys.is_first(4) => it.values = value.list(),
+                b"interval" if keys.is_first(5) => it.interval = value.int().unwrap_or_default(),
+                b"num" if keys.is_first(6) => it.num = value.int().and_then(|num| u64::try_from(num).ok()),
+                b"samples" if keys.is_first(7) => it.samples = value.bytes(),
+                b"BFsd" if keys.is_first(8) => {
+                    it.seeds = value.bytes().and_then(|filter| filter.try_into().ok())
+                }
+                b"BFpe" if keys.is_first(9) => {
+                    it.peers = value.bytes().and_then(|filter| filter.try_into().ok())
+                }
                 _ => {}
             }
         }
@@ -825,6 +842,19 @@ mod tests {
             let packet = with(format!("8:intervali{said}e7:samples0:").as_bytes());
             assert_eq!(response(&packet).1.samples.unwrap().interval_secs, taken);
         }
+    }
+
+    #[test]
+    fn of_other_repeated_keys_the_first_counts() {
+        let (one, two) = ("1".repeat(20), "2".repeat(20));
+        let packet = format!(
+            "d1:ad2:id20:{one}2:id20:{two}9:info_hash20:{one}9:info_hash20:{two}4:porti1e4:porti2e5:token1:a5:token1:be\
+             1:q13:announce_peer2:roi1e2:roi0e1:t1:x1:v2:AA1:v2:BB1:y1:qe"
+        );
+        let query = query(packet.as_bytes()).1;
+        assert_eq!(query.id.0, [b'1'; 20]);
+        let Method::AnnouncePeer { info_hash, port, token, .. } = query.method else { panic!("{packet}") };
+        assert_eq!((info_hash.0, port, token), ([b'1'; 20], 1, &b"a"[..]));
     }
 
     #[test]
