@@ -103,7 +103,7 @@ fn a_peaceful_swarm_is_stored_and_found_again() {
     }
     let archive = Archive::open_read_only(&crawl.dir.path().join("crawl.db")).unwrap();
     let first = archive.export().next().unwrap().unwrap();
-    let name = dht_hunter::model::torrent::display_name(&first.name);
+    let name = first.display_name();
     let query = Query { words: name, sort: Sort::Relevance, limit: 50, ..Query::default() };
     let found = archive.search(&query).unwrap();
     assert!(found.hits.iter().any(|hit| hit.infohash == first.infohash), "found by its name");

@@ -10,8 +10,10 @@ use super::flags::PlaceFlags;
 use super::torrent_json::hex;
 use super::units::{human_count, human_duration, human_size};
 use crate::base::UnixTime;
+use crate::model::text::{NAME_CHARS_MAX, percent_encoded, shortened, visible};
 use crate::model::torrent::display_name;
-use crate::store::{Archive, ArchiveError, IndexError, OpenError, Stored};
+use crate::store::search::tokenize::WORDS_MAX;
+use crate::store::{Archive, ArchiveError, IndexError, Note, OpenError, Stored};
 
 /// Opens the archive that the flags name, for reading only; never creates one.
 pub fn open(place: &PlaceFlags) -> Result<Archive, Failure> {
@@ -62,7 +64,7 @@ pub fn failure(db: &Path, fault: ArchiveError) -> Failure {
         ArchiveError::Index(IndexError::NotBuilt) => {
             Failure::failed("this program was built without search; build it with the feature `search`")
         }
-        ArchiveError::Index(IndexError::Missing | IndexError::Failed) => Failure::failed(
+        ArchiveError::Index(_) => Failure::failed(
             "the search index is missing or damaged; make it anew with `dht-hunter db reindex`",
         ),
         ArchiveError::File => Failure::failed(
@@ -97,12 +99,12 @@ pub fn list_row(stored: &Stored, now: UnixTime) -> [String; 6] {
         (None, None) => "-".to_owned(),
     };
     [
-        human_size(stored.size_bytes),
+        format!("{}{}", human_size(stored.size_bytes), if stored.flags.overstated { "?" } else { "" }),
         human_count(u64::from(stored.file_count)),
         seeders,
         age(stored.fetched, now),
         stored.infohash.to_string(),
-        display_name(&stored.name),
+        shortened(&stored.display_name(), NAME_CHARS_MAX).into_owned(),
     ]
 }
 
@@ -117,13 +119,14 @@ pub fn to_json(stored: &Stored, files: bool) -> Value {
     let mut value = json!({
         "infohash": stored.infohash.to_string(),
         "v2": stored.v2.map(|hash| hex(&hash)),
-        "name": display_name(&stored.name),
+        "name": stored.display_name(),
         "size_bytes": stored.size_bytes,
         "file_count": stored.file_count,
         "piece_length": stored.piece_length,
         "category": stored.category.name(),
         "private": stored.flags.private,
         "hybrid": stored.flags.hybrid,
+        "overstated": stored.flags.overstated,
         "first_seen": stored.first_seen.0,
         "fetched": stored.fetched.0,
         "last_seen": stored.last_seen.0,
@@ -147,31 +150,96 @@ pub fn magnet(stored: &Stored) -> String {
     if let Some(v2) = &stored.v2 {
         link.push_str(&format!("xt=urn:btmh:1220{}&", hex(v2)));
     }
-    link.push_str("dn=");
-    link.push_str(&percent_encoded(&stored.name));
+    // Other programs expect UTF-8; and a name that is the hash says nothing more.
+    let name = display_name(&stored.name, stored.files.charset());
+    match name.filter(|name| *name != stored.infohash.to_string()) {
+        Some(_) => {
+            let name = stored.files.charset().decode(&stored.name);
+            let name: String = visible(&name).chars().take(NAME_CHARS_MAX).collect();
+            link.push_str("dn=");
+            link.push_str(&percent_encoded(&name));
+        }
+        None => _ = link.pop(),
+    }
     link
 }
 
-/// RFC 3986: all but the unreserved characters as `%XX`.
-fn percent_encoded(bytes: &[u8]) -> String {
-    let mut out = String::with_capacity(bytes.len());
-    for &byte in bytes {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
-            out.push(char::from(byte));
-        } else {
-            out.push_str(&format!("%{byte:02X}"));
+/// What a search could not do as usual, and what to do about it.
+pub fn note(note: &Note) -> String {
+    let unindexed =
+        |why: &str| format!("the search index was not used: {why}; every torrent was read instead");
+    match note {
+        Note::Unindexed(IndexError::Missing) => {
+            unindexed("there is none beside the archive; `dht-hunter db reindex` or the next `run` makes it")
         }
+        Note::Unindexed(IndexError::Outdated) => unindexed(
+            "another version of this program made it; the next `run`, or `dht-hunter db reindex`, makes it anew",
+        ),
+        Note::Unindexed(IndexError::Denied) => unindexed("it may not be read; check its owner and rights"),
+        Note::Unindexed(IndexError::Failed) => {
+            unindexed("it is damaged or cannot be read; make it anew with `dht-hunter db reindex`")
+        }
+        Note::Unindexed(IndexError::NotBuilt) => unindexed("this program was built without it"),
+        Note::Partial(count) => format!(
+            "{} torrents have more than {} different words in their file names; the others are not searched",
+            human_count(*count),
+            human_count(WORDS_MAX as u64)
+        ),
+        Note::Candidates(count) => format!(
+            "only the first {} torrents with all words of the phrase were looked at; add a word",
+            human_count(*count as u64)
+        ),
     }
-    out
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::Id;
+    use crate::model::{Charset, FileList, TorrentFlags};
+    use crate::store::Category;
+
+    fn named(name: &[u8], charset: &[u8]) -> Stored {
+        let mut files = FileList::default();
+        files.push(1, [name].into_iter());
+        files.find_charset(name, Charset::named(charset));
+        Stored {
+            id: 1,
+            infohash: Id([7; 20]),
+            v2: None,
+            name: name.to_vec(),
+            size_bytes: 1,
+            file_count: 1,
+            piece_length: 1,
+            category: Category::Other,
+            flags: TorrentFlags::default(),
+            first_seen: UnixTime(1),
+            fetched: UnixTime(1),
+            last_seen: UnixTime(1),
+            seeders: None,
+            leechers: None,
+            files,
+        }
+    }
 
     #[test]
-    fn names_in_links_are_encoded() {
-        assert_eq!(percent_encoded("a b&c=\u{e9}".as_bytes()), "a%20b%26c%3D%C3%A9");
+    fn links_hold_the_decoded_name_or_none() {
+        let start = format!("magnet:?xt=urn:btih:{}", "07".repeat(20));
+        let dn = |name: &[u8], charset: &[u8]| magnet(&named(name, charset)).replace(&start, "");
+        assert_eq!(dn(b"a b&c/\xc3\xa9", b""), "&dn=a%20b%26c%2F%C3%A9");
+        assert_eq!(dn(b"\xb5\xe7\xd3\xb0", b"GBK"), "&dn=%E7%94%B5%E5%BD%B1");
+        assert_eq!(dn(b"caf\xe9", b""), "&dn=caf%C3%A9");
+        assert_eq!((dn(b"", b""), dn(b"..", b""), dn("07".repeat(20).as_bytes(), b"")), Default::default());
+        let hostile = dn("x\u{202e}\n\u{200b}".repeat(1 << 18).as_bytes(), b"");
+        assert!(hostile.len() < 3_200 && hostile.is_ascii() && !hostile.contains("%0A"));
+    }
+
+    #[test]
+    fn what_strangers_wrote_does_no_harm_in_lists_and_json() {
+        let stored = named("a\u{2028}\u{61c}\u{e0041}b".repeat(1 << 17).as_bytes(), b"");
+        let row = list_row(&stored, UnixTime(9)).join(" ");
+        assert!(row.len() < 1_000 && row.contains("a__b") && row.contains("bytes)"), "{row}");
+        assert_eq!(to_json(&named(b"\xb5\xe7\xd3\xb0", b"GBK"), true)["files"][0]["path"], "电影");
     }
 
     #[test]

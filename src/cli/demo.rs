@@ -20,7 +20,6 @@ use crate::base::InfoHash;
 use crate::engine::Engine;
 use crate::engine::config::{Config, Rates};
 use crate::engine::io::{Command, Event};
-use crate::model::torrent::display_name;
 use crate::reactor::{self, Handle, Listen, Observer, ReactorConfig};
 use crate::store::{Archive, StoreConfig};
 
@@ -255,7 +254,7 @@ impl Watch {
 fn findings(db: &Path) -> Result<(u64, String), Failure> {
     let opened = Archive::open_read_only(db).map_err(|fault| archive::open_failure(db, fault))?;
     let stored = opened.stats().map_err(|fault| archive::failure(db, fault))?.torrents;
-    let name = opened.export().next().and_then(Result::ok).map(|torrent| display_name(&torrent.name));
+    let name = opened.export().next().and_then(Result::ok).map(|torrent| torrent.display_name());
     Ok((stored, words_of(&name.unwrap_or_default())))
 }
 

@@ -10,7 +10,7 @@ use super::failure::{Failure, Outcome};
 use super::fetch::torrent_file;
 use super::target::parse_target;
 use super::units::human_count;
-use crate::model::torrent::display_name;
+use crate::model::text::{csv_cell, json_line};
 use crate::store::{Archive, Query, Stored};
 
 /// Writes all torrents, or those that the query names.
@@ -111,7 +111,7 @@ impl<'a> Sink<'a> {
             }
             Self::Lines(ExportFormat::Csv, ..) => self.line(&csv(stored))?,
             Self::Lines(ExportFormat::Magnet, ..) => self.line(&archive::magnet(stored))?,
-            Self::Lines(..) => self.line(&archive::to_json(stored, true).to_string())?,
+            Self::Lines(..) => self.line(&json_line(&archive::to_json(stored, true).to_string()))?,
         }
         Ok(true)
     }
@@ -144,7 +144,7 @@ fn csv(stored: &Stored) -> String {
     [
         stored.infohash.to_string(),
         stored.v2.map_or_else(String::new, |v2| super::torrent_json::hex(&v2)),
-        quoted(&display_name(&stored.name)),
+        csv_cell(&stored.display_name()),
         stored.size_bytes.to_string(),
         stored.file_count.to_string(),
         stored.category.name().to_owned(),
@@ -155,20 +155,4 @@ fn csv(stored: &Stored) -> String {
         number(stored.leechers),
     ]
     .join(",")
-}
-
-fn quoted(text: &str) -> String {
-    let guard = if text.starts_with(['=', '+', '-', '@']) { "'" } else { "" };
-    format!("\"{guard}{}\"", text.replace('"', "\"\""))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_cannot_break_a_table() {
-        assert_eq!(quoted("a \"b\", c"), "\"a \"\"b\"\", c\"");
-        assert_eq!(quoted("=1+1"), "\"'=1+1\"");
-    }
 }

@@ -21,7 +21,7 @@ use super::units::human_duration;
 use crate::base::InfoHash;
 use crate::engine::io::Answer;
 use crate::model::Torrent;
-use crate::model::torrent::display_name;
+use crate::model::text::{NAME_CHARS_MAX, shortened};
 
 /// Fetches all of them at once: done if all came, failed if some did, nothing found if none.
 pub fn run(args: &Fetch, json: bool) -> Result<Outcome, Failure> {
@@ -135,14 +135,20 @@ impl<'a> Wanted<'a> {
         self.bars.suspend(|| out.line(line).and_then(|()| out.flush()))
     }
 
+    fn print_json(&mut self, value: &serde_json::Value) -> Result<(), Failure> {
+        let out = &mut self.out;
+        self.bars.suspend(|| out.json(value).and_then(|()| out.flush()))
+    }
+
     fn report(&mut self, torrent: &Torrent, path: &Path) -> Result<(), Failure> {
         let path = path.display();
         let line = if self.json {
             let mut value = torrent_json::torrent(torrent);
             value["file"] = path.to_string().into();
-            value.to_string()
+            return self.print_json(&value);
         } else {
-            format!("{}  {}  -> {path}", torrent.infohash, display_name(&torrent.name))
+            let name = torrent.display_name();
+            format!("{}  {}  -> {path}", torrent.infohash, shortened(&name, NAME_CHARS_MAX))
         };
         self.print(&line)
     }
@@ -152,7 +158,7 @@ impl<'a> Wanted<'a> {
         let (infohash, peers) = (one.infohash, one.peers.len());
         if self.json {
             let value = serde_json::json!({"infohash": infohash.to_string(), "found": false, "peers": peers});
-            return self.print(&value.to_string());
+            return self.print_json(&value);
         }
         let line = why_missing(infohash, peers, self.timeout);
         // A terminal that went away takes nothing from what was fetched.

@@ -13,7 +13,6 @@ use super::units::human_count;
 use crate::base::text::without_bom;
 use crate::metadata::Filter;
 use crate::model::Torrent;
-use crate::model::torrent::display_name;
 use crate::store::Stored;
 
 /// Prints each torrent that would be caught, with the rule.
@@ -29,7 +28,7 @@ pub fn test(args: &FilterTest, json: bool) -> Result<Outcome, Failure> {
         let torrent = as_torrent(stored);
         let Some(rule) = filter.matches(&torrent) else { continue };
         caught += 1;
-        let name = display_name(&torrent.name);
+        let name = torrent.display_name();
         if json {
             out.json(&json!({"infohash": torrent.infohash.to_string(), "name": name, "rule": rule}))?;
         } else {

@@ -69,7 +69,8 @@ pub fn main() -> ExitCode {
         Err(failure) => {
             if !failure.is_silent() {
                 // If even standard error is gone there is nobody left to tell.
-                drop(writeln!(std::io::stderr(), "dht-hunter: {failure}"));
+                let failure = failure.to_string();
+                drop(writeln!(std::io::stderr(), "dht-hunter: {}", crate::model::text::terminal(&failure)));
             }
             failure.exit_code()
         }

@@ -83,7 +83,7 @@ impl Watcher for Printer {
         self.hops += u32::from(matches!(said, Answer::Hop { .. }));
         let lines = if self.json { as_json(said, &fresh) } else { as_text(said, &fresh) };
         for line in lines {
-            self.out.line(&line)?;
+            if self.json { self.out.json_text(&line)? } else { self.out.line(&line)? }
         }
         self.out.flush()
     }
@@ -151,7 +151,7 @@ fn as_text(said: &Answer, fresh: &[SocketAddr]) -> Vec<String> {
         | Answer::Records(_)
         | Answer::Warmth(_) => Vec::new(),
         Answer::Torrent(torrent) => {
-            vec![format!("{}  {}", torrent.infohash, crate::model::torrent::display_name(&torrent.name))]
+            vec![format!("{}  {}", torrent.infohash, torrent.display_name())]
         }
     }
 }

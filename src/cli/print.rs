@@ -5,6 +5,7 @@ use std::io::{self, BufWriter, ErrorKind, StdoutLock, Write};
 use serde_json::Value;
 
 use super::failure::Failure;
+use crate::model::text;
 
 /// Standard output, buffered; a reader that went away ends the command quietly.
 pub struct Out {
@@ -17,15 +18,22 @@ impl Out {
         Self { inner: BufWriter::with_capacity(BUFFER_BYTES, io::stdout().lock()) }
     }
 
-    /// One line.
-    pub fn line(&mut self, text: &str) -> Result<(), Failure> {
-        self.write(text.as_bytes())?;
+    /// One line for people. Whatever of it came from strangers, it does not move the cursor, hide or
+    /// go on for megabytes.
+    pub fn line(&mut self, line: &str) -> Result<(), Failure> {
+        self.write(text::terminal(line).as_bytes())?;
         self.write(b"\n")
     }
 
     /// One JSON value on a line of its own.
     pub fn json(&mut self, value: &Value) -> Result<(), Failure> {
-        self.line(&value.to_string())
+        self.json_text(&value.to_string())
+    }
+
+    /// The same, written as text already.
+    pub fn json_text(&mut self, json: &str) -> Result<(), Failure> {
+        self.write(text::json_line(json).as_bytes())?;
+        self.write(b"\n")
     }
 
     /// Bytes as they are.

@@ -6,6 +6,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use hickory_proto::op::Message;
 
 use crate::dns::Given;
+use crate::model::text::is_harmful;
 use crate::wire::dns::{Kind, Name, Record};
 
 /// Type, data and TTL of every record of an answer.
@@ -36,7 +37,7 @@ fn plain(record: &Record<'_>) -> Option<String> {
 fn harmless(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for letter in text.chars() {
-        if letter.is_control() || DIRECTIONS.contains(&letter) {
+        if is_harmful(letter) {
             let mut bytes = [0; 4];
             for byte in letter.encode_utf8(&mut bytes).bytes() {
                 let _ = write!(out, "\\{byte:03}");
@@ -55,12 +56,6 @@ fn decoded(message: &[u8]) -> Vec<(Kind, String, u32)> {
     };
     message.answers.iter().map(text).collect()
 }
-
-/// Marks that change the direction of writing (Unicode, annex 9).
-const DIRECTIONS: [char; 12] = [
-    '\u{61c}', '\u{200e}', '\u{200f}', '\u{202a}', '\u{202b}', '\u{202c}', '\u{202d}', '\u{202e}',
-    '\u{2066}', '\u{2067}', '\u{2068}', '\u{2069}',
-];
 
 #[cfg(test)]
 mod tests {

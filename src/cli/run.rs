@@ -20,6 +20,7 @@ use super::watch::Watch;
 use super::zones::{FollowLists, Reading};
 use crate::dns::keeper::{ListFile, ZoneFiles};
 use crate::engine::io::Command;
+use crate::model::text::log_line;
 use crate::reactor::Handle;
 
 /// Crawls until SIGINT or SIGTERM.
@@ -61,10 +62,12 @@ pub fn start_log(filter: &str, json: bool) -> Result<(), Failure> {
     // A line that renews itself may stand there: it comes again below.
     let clear = if std::io::stderr().is_terminal() { "\r\x1b[K" } else { "" };
     builder.format(move |out, record| {
-        let (time, level, message) = (out.timestamp_seconds(), record.level(), record.args());
+        // Much of what is logged is what others said.
+        let message = record.args().to_string();
+        let (time, level, message) = (out.timestamp_seconds(), record.level(), log_line(&message));
         if json {
             let level = level.as_str().to_ascii_lowercase();
-            let value = json!({"time": time.to_string(), "level": level, "message": message.to_string()});
+            let value = json!({"time": time.to_string(), "level": level, "message": message});
             return writeln!(out, "{value}");
         }
         writeln!(out, "{clear}{time} {level:<5} {message}")

@@ -1,5 +1,7 @@
 //! `search`: torrents by words of their names and files.
 
+use std::io::Write;
+
 use serde_json::json;
 
 use super::archive::{self, LIST_HEAD};
@@ -7,6 +9,7 @@ use super::args::{Search, Sort};
 use super::failure::{Failure, Outcome};
 use super::print::{Out, table};
 use super::units::{human_count, human_size};
+use crate::model::text::{NAME_CHARS_MAX, shortened};
 use crate::store::search::tokenize;
 use crate::store::{Found, Query};
 
@@ -22,6 +25,9 @@ pub fn run(args: &Search, json: bool) -> Result<Outcome, Failure> {
         limit: args.limit as usize,
     };
     let found = opened.search(&query).map_err(|fault| archive::failure(&db, fault))?;
+    for note in &found.notes {
+        drop(writeln!(std::io::stderr(), "{}", archive::note(note)));
+    }
     let mut out = Out::new();
     if json {
         print_json(&mut out, &found, args.files)?
@@ -63,8 +69,8 @@ fn print_text(out: &mut Out, found: &Found, args: &Search) -> Result<(), Failure
             continue;
         };
         let matching = hit.files.iter().map(|file| (file.size_bytes, file.display_path()));
-        for (size, path) in matching.filter(|(_, path)| any_word(path, &words)).take(FILES_SHOWN_MAX) {
-            out.line(&format!("    {:>10}  {path}", human_size(size)))?;
+        for (size, path) in matching.filter(|(_, path)| words.any_in(path)).take(FILES_SHOWN_MAX) {
+            out.line(&format!("    {:>10}  {}", human_size(size), shortened(&path, NAME_CHARS_MAX)))?;
         }
     }
     let shown = found.hits.len() as u64 + u64::from(args.offset);
@@ -72,11 +78,6 @@ fn print_text(out: &mut Out, found: &Found, args: &Search) -> Result<(), Failure
         true => out.line(&format!("{} found; more with --offset {shown}", human_count(found.total))),
         false => out.line(&format!("{} found", human_count(found.total))),
     }
-}
-
-fn any_word(path: &str, words: &[tokenize::Term]) -> bool {
-    let folded = tokenize::query(path);
-    words.iter().any(|word| folded.contains(word))
 }
 
 /// Files shown of one torrent; `show` lists them all.

@@ -7,7 +7,7 @@ use super::print::Out;
 use super::torrent_json::hex;
 use super::units::{human_count, human_size};
 use crate::base::UnixTime;
-use crate::model::torrent::display_name;
+use crate::model::text::{NAME_CHARS_MAX, shortened};
 use crate::store::Stored;
 
 /// Prints it.
@@ -49,10 +49,13 @@ fn print(out: &mut Out, stored: &Stored) -> Result<(), Failure> {
         (None, Some(peers)) => format!("{peers} peers seen"),
         (None, None) => "not known".to_owned(),
     };
-    let mut lines = vec![("name", display_name(&stored.name)), ("infohash", stored.infohash.to_string())];
+    let mut lines = vec![
+        ("name", shortened(&stored.display_name(), SHOWN_CHARS_MAX).into_owned()),
+        ("infohash", stored.infohash.to_string()),
+    ];
     lines.extend(stored.v2.map(|v2| ("v2", hex(&v2))));
     lines.extend([
-        ("size", human_size(stored.size_bytes)),
+        ("size", size(stored)),
         ("files", human_count(u64::from(stored.file_count))),
         ("pieces", human_size(stored.piece_length)),
         ("kind", format!("{kind}{}", if stored.flags.private { ", private" } else { "" })),
@@ -67,7 +70,22 @@ fn print(out: &mut Out, stored: &Stored) -> Result<(), Failure> {
         out.line(&format!("{name:<10}  {value}"))?;
     }
     for file in stored.files.iter() {
-        out.line(&format!("{:>10}  {}", human_size(file.size_bytes), file.display_path()))?;
+        out.line(&format!(
+            "{:>10}  {}",
+            human_size(file.size_bytes),
+            shortened(&file.display_path(), SHOWN_CHARS_MAX)
+        ))?;
     }
     Ok(())
 }
+
+fn size(stored: &Stored) -> String {
+    let size = human_size(stored.size_bytes);
+    match stored.flags.overstated {
+        true => format!("{size} claimed; its hashes cover less, so it sorts as 0"),
+        false => size,
+    }
+}
+
+/// Characters of a name or a path: as long as file systems allow, four times over.
+const SHOWN_CHARS_MAX: usize = 4 * NAME_CHARS_MAX;

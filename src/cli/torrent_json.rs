@@ -3,7 +3,6 @@
 use serde_json::{Value, json};
 
 use crate::model::Torrent;
-use crate::model::torrent::display_name;
 
 /// Everything that is known about a torrent, with its files.
 pub fn torrent(torrent: &Torrent) -> Value {
@@ -15,11 +14,12 @@ pub fn torrent(torrent: &Torrent) -> Value {
     json!({
         "infohash": torrent.infohash.to_string(),
         "v2": torrent.v2.map(|hash| hex(&hash)),
-        "name": display_name(&torrent.name),
+        "name": torrent.display_name(),
         "size_bytes": torrent.size_bytes,
         "piece_length": torrent.piece_length,
         "private": torrent.flags.private,
         "hybrid": torrent.flags.hybrid,
+        "overstated": torrent.flags.overstated,
         "first_seen": torrent.first_seen.0,
         "fetched": torrent.fetched.0,
         "files": files,

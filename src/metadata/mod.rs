@@ -7,6 +7,7 @@
 mod budget;
 mod fetch;
 mod filter;
+mod glob;
 mod prove;
 pub mod queue;
 mod serve;

@@ -3,13 +3,16 @@
 //! The hash has already proved that this is the torrent, and real ones break the rules: a field
 //! of the wrong type counts as absent. What is refused has no files or impossible sizes.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 
 use super::budget::METADATA_MAX;
 use super::verify::Hashes;
 use crate::base::{Id, UnixTime, hash};
-use crate::model::{FileList, Torrent, TorrentFlags};
-use crate::wire::bencode::{self, Cursor, Kind};
+use crate::model::torrent::display_name;
+use crate::model::{Charset, FileList, Torrent, TorrentFlags};
+use crate::wire::bencode::{self, Cursor, FirstKeys, Kind};
 
 /// Why a verified dictionary is no torrent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,25 +44,36 @@ pub struct Heard {
 pub fn parse(raw: Bytes, proved: Hashes, heard: Heard) -> Result<Torrent, Error> {
     let mut info = Info::read(&raw)?;
     let v2 = info.meta_version == Some(2);
-    let v1 = info.pieces || !v2;
-    if info.files.is_empty() {
-        info.fall_back()?;
-    }
-    if info.files.is_empty() {
-        return Err(Error::NoFiles);
-    }
+    let v1 = info.pieces.is_some() || !v2;
     let long = if v2 { proved.v2.or_else(|| Some(hash::sha256(&raw))) } else { None };
     let infohash = match long.and_then(|long| Id::from_slice(&long[..20])) {
         Some(truncated) if !v1 => truncated,
         _ => proved.v1.unwrap_or_else(|| Id(hash::sha1(&raw))),
     };
+    let hex = infohash.to_string();
+    let name = match display_name(info.name(), Charset::UTF_8) {
+        Some(_) => info.name(),
+        None => hex.as_bytes(),
+    };
+    if info.files.is_empty() {
+        info.fall_back(name)?;
+    }
+    if info.files.is_empty() {
+        return Err(Error::NoFiles);
+    }
+    info.files.find_charset(name, info.charset());
     Ok(Torrent {
         infohash,
         v2: long,
-        name: info.name().to_vec(),
+        name: name.to_vec(),
         size_bytes: info.size_bytes,
         piece_length: info.piece_length,
-        flags: TorrentFlags { private: info.private, hybrid: v1 && v2, v2_only: !v1 },
+        flags: TorrentFlags {
+            private: info.private,
+            hybrid: v1 && v2,
+            v2_only: !v1,
+            overstated: info.is_overstated(v1),
+        },
         first_seen: heard.first_seen,
         fetched: heard.fetched,
         peers: heard.peers,
@@ -85,11 +99,17 @@ struct Info<'a> {
     files: FileList,
     path_bytes: usize,
     size_bytes: u64,
-    /// Hashes of v1 are there.
-    pieces: bool,
+    /// Padding included: what the pieces of v1 are of.
+    padded_bytes: u64,
+    /// A file of v2 that is not empty has no hash.
+    unproved: bool,
+    /// Bytes of hashes of v1, if they are there.
+    pieces: Option<u64>,
     piece_length: u64,
     meta_version: Option<i64>,
     private: bool,
+    encoding: Option<&'a [u8]>,
+    codepage: Option<i64>,
 }
 
 /// One entry of `files`; the vectors are used again for the next.
@@ -98,7 +118,9 @@ struct File<'a> {
     path: Vec<&'a [u8]>,
     path_utf8: Vec<&'a [u8]>,
     length: Option<i64>,
-    padding: bool,
+    attr: &'a [u8],
+    /// SHA-256 of v2, if it has the right length.
+    root: bool,
 }
 
 impl<'a> Info<'a> {
@@ -108,20 +130,27 @@ impl<'a> Info<'a> {
         if !cursor.enter(Kind::Dict)? {
             return Err(Error::Bencode(bencode::Error::UnexpectedByte));
         }
+        let mut keys = FirstKeys::default();
         while let Some(key) = cursor.key()? {
             match key {
-                b"file tree" => {
+                b"codepage" if keys.is_first(0) => info.codepage = cursor.int()?,
+                b"encoding" if keys.is_first(1) => info.encoding = cursor.bytes()?,
+                b"file tree" if keys.is_first(2) => {
                     info.tree = (cursor.kind()? == Kind::Dict).then_some(cursor);
                     cursor.skip()?;
                 }
-                b"files" => info.read_files(&mut cursor)?,
-                b"length" => info.length = cursor.int()?,
-                b"meta version" => info.meta_version = cursor.int()?,
-                b"name" => info.name = cursor.bytes()?.unwrap_or_default(),
-                b"name.utf-8" => info.name_utf8 = cursor.bytes()?.unwrap_or_default(),
-                b"piece length" => info.piece_length = cursor.int()?.map_or(0, positive),
-                b"pieces" => info.pieces = cursor.bytes()?.is_some(),
-                b"private" => info.private = cursor.int()?.is_some_and(|private| private != 0),
+                b"files" if keys.is_first(3) => info.read_files(&mut cursor)?,
+                b"length" if keys.is_first(4) => info.length = cursor.int()?,
+                b"meta version" if keys.is_first(5) => info.meta_version = cursor.int()?,
+                b"name" if keys.is_first(6) => info.name = cursor.bytes()?.unwrap_or_default(),
+                b"name.utf-8" if keys.is_first(7) => info.name_utf8 = cursor.bytes()?.unwrap_or_default(),
+                b"piece length" if keys.is_first(8) => info.piece_length = cursor.int()?.map_or(0, positive),
+                b"pieces" if keys.is_first(9) => {
+                    info.pieces = cursor.bytes()?.map(|pieces| pieces.len() as u64)
+                }
+                b"private" if keys.is_first(10) => {
+                    info.private = cursor.int()?.is_some_and(|private| private != 0)
+                }
                 _ => cursor.skip()?,
             }
         }
@@ -130,6 +159,17 @@ impl<'a> Info<'a> {
 
     fn name(&self) -> &'a [u8] {
         if self.name_utf8.is_empty() { self.name } else { self.name_utf8 }
+    }
+
+    /// What it says that its names are encoded in.
+    fn charset(&self) -> Option<Charset> {
+        self.encoding.and_then(Charset::named).or_else(|| self.codepage.and_then(Charset::code_page))
+    }
+
+    /// More is said to be in it than its hashes can prove.
+    fn is_overstated(&self, v1: bool) -> bool {
+        let covered = (self.pieces.unwrap_or(0) / SHA1_BYTES).saturating_mul(self.piece_length);
+        if v1 { self.padded_bytes > covered } else { self.unproved }
     }
 
     fn read_files(&mut self, cursor: &mut Cursor<'a>) -> Result<(), Error> {
@@ -141,16 +181,16 @@ impl<'a> Info<'a> {
             if cursor.enter(Kind::Dict)? {
                 file.read(cursor)?;
                 let path = if file.path_utf8.is_empty() { &file.path } else { &file.path_utf8 };
-                self.push(file.length, path, file.padding)?;
+                self.push(&file, path)?;
             }
         }
         Ok(())
     }
 
-    /// Where no list of files was found: one file, or the tree of v2.
-    fn fall_back(&mut self) -> Result<(), Error> {
-        if let Some(length) = self.length {
-            return self.push(Some(length), &[self.name()], false);
+    /// Where no list of files was found: one file, named as the torrent, or the tree of v2.
+    fn fall_back(&mut self, name: &[u8]) -> Result<(), Error> {
+        if self.length.is_some() {
+            return self.push(&File { length: self.length, ..File::default() }, &[name]);
         }
         let Some(mut tree) = self.tree else { return Ok(()) };
         self.read_tree(&mut tree, &mut Vec::new())
@@ -164,25 +204,32 @@ impl<'a> Info<'a> {
         if !cursor.enter(Kind::Dict)? {
             return Ok(());
         }
+        let mut names = Names::default();
         while let Some(key) = cursor.key()? {
-            if !key.is_empty() {
+            if !names.add(key) {
+                cursor.skip()?;
+            } else if !key.is_empty() {
                 path.push(key);
                 self.read_tree(cursor, path)?;
                 path.pop();
-            } else if cursor.enter(Kind::Dict)? && !path.is_empty() {
+            } else if cursor.enter(Kind::Dict)? {
                 let mut file = File::default();
                 file.read(cursor)?;
-                self.push(file.length, path, file.padding)?;
+                if !path.is_empty() {
+                    self.unproved |= file.length() != Some(0) && !file.root;
+                    self.push(&file, path)?;
+                }
             }
         }
         Ok(())
     }
 
-    fn push(&mut self, length: Option<i64>, path: &[&'a [u8]], padding: bool) -> Result<(), Error> {
-        let Some(length) = length else { return Ok(()) };
+    fn push(&mut self, file: &File<'_>, path: &[&[u8]]) -> Result<(), Error> {
+        let Some(length) = file.length() else { return Ok(()) };
         let length = u64::try_from(length).map_err(|_| Error::BadSize)?;
+        self.padded_bytes = self.padded_bytes.saturating_add(length);
         let named_padding = path.last().is_some_and(|last| last.starts_with(PADDING_NAME));
-        if padding || named_padding {
+        if file.attr.contains(&PADDING) || named_padding {
             return Ok(());
         }
         // Each is at most i64::MAX, so that the sum of two cannot wrap.
@@ -199,22 +246,50 @@ impl<'a> Info<'a> {
     }
 }
 
+/// The names in one directory of a tree. They should be in order, and then cost nothing.
+#[derive(Default)]
+struct Names<'a> {
+    in_order: Vec<&'a [u8]>,
+    others: BTreeSet<&'a [u8]>,
+}
+
+impl<'a> Names<'a> {
+    /// False if it was there before.
+    fn add(&mut self, name: &'a [u8]) -> bool {
+        if self.in_order.last().is_none_or(|last| *last < name) {
+            let known = self.others.contains(name);
+            self.in_order.push(name);
+            return !known;
+        }
+        self.in_order.binary_search(&name).is_err() && self.others.insert(name)
+    }
+}
+
 impl<'a> File<'a> {
     /// From inside its dictionary to behind it.
     fn read(&mut self, cursor: &mut Cursor<'a>) -> Result<(), Error> {
         self.path.clear();
         self.path_utf8.clear();
-        (self.length, self.padding) = (None, false);
+        (self.length, self.attr, self.root) = (None, &[], false);
+        let mut keys = FirstKeys::default();
         while let Some(key) = cursor.key()? {
             match key {
-                b"attr" => self.padding = cursor.bytes()?.is_some_and(|attr| attr.contains(&b'p')),
-                b"length" => self.length = cursor.int()?,
-                b"path" => components(cursor, &mut self.path)?,
-                b"path.utf-8" => components(cursor, &mut self.path_utf8)?,
+                b"attr" if keys.is_first(0) => self.attr = cursor.bytes()?.unwrap_or_default(),
+                b"length" if keys.is_first(1) => self.length = cursor.int()?,
+                b"path" if keys.is_first(2) => components(cursor, &mut self.path)?,
+                b"path.utf-8" if keys.is_first(3) => components(cursor, &mut self.path_utf8)?,
+                b"pieces root" if keys.is_first(4) => {
+                    self.root = cursor.bytes()?.is_some_and(|root| root.len() == ROOT_BYTES)
+                }
                 _ => cursor.skip()?,
             }
         }
         Ok(())
+    }
+
+    /// A symbolic link has no bytes of its own, whatever it says (BEP 47).
+    fn length(&self) -> Option<i64> {
+        if self.attr.contains(&SYMLINK) { Some(0) } else { self.length }
     }
 }
 
@@ -238,6 +313,14 @@ pub const PATHS_MAX: usize = METADATA_MAX;
 
 /// Directories inside directories, as deep as [`bencode::Limits::INFO`].
 const TREE_DEPTH_MAX: usize = 100;
+/// Letters of `attr` (BEP 47).
+const PADDING: u8 = b'p';
+const SYMLINK: u8 = b'l';
+
+/// Lengths of the hashes of v1 and v2.
+const SHA1_BYTES: u64 = 20;
+const ROOT_BYTES: usize = 32;
+
 /// BitComet's name for what BEP 47 marks with `attr`.
 const PADDING_NAME: &[u8] = b"_____padding_file_";
 
@@ -268,7 +351,10 @@ mod tests {
         assert_eq!(files(&torrent), named(&[(42, "a.iso")]));
         assert_eq!((torrent.piece_length, torrent.v2, torrent.peers), (16_384, None, 3));
         assert_eq!(torrent.infohash, Id(hash::sha1(&torrent.raw)));
-        assert_eq!(torrent.flags, TorrentFlags { private: true, hybrid: false, v2_only: false });
+        assert_eq!(
+            torrent.flags,
+            TorrentFlags { private: true, overstated: true, ..TorrentFlags::default() }
+        );
         assert_eq!((torrent.first_seen, torrent.fetched), (UnixTime(5), UnixTime(9)));
     }
 
@@ -361,6 +447,104 @@ mod tests {
         let files: String = (0..200).map(|file| format!("4:{file:04}d0:d6:lengthi1eee")).collect();
         let name = "x".repeat(100_000);
         assert_eq!(read(&format!("d9:file treed100000:{name}d{files}eee")), Err(Error::PathsTooLong));
+    }
+
+    #[test]
+    fn symbolic_links_have_no_bytes() {
+        let torrent = read(concat!(
+            "d5:filesl",
+            "d4:attr1:l4:pathl1:ae12:symlink pathl1:bee",
+            "d4:attr2:xl6:lengthi9e4:pathl1:ce12:symlink pathl1:bee",
+            "d6:lengthi5e4:pathl1:bee",
+            "d4:pathl8:nolengthee",
+            "e4:name1:n6:pieces0:e"
+        ));
+        let torrent = torrent.unwrap();
+        assert_eq!(files(&torrent), named(&[(0, "a"), (0, "c"), (5, "b")]));
+        assert_eq!(torrent.size_bytes, 5);
+        let root = "r".repeat(32);
+        let tree = format!(
+            "d9:file treed1:ad0:d4:attr1:l12:symlink pathl1:beee1:bd0:d6:lengthi5e11:pieces root32:{root}eee\
+             12:meta versioni2e4:name1:ne"
+        );
+        let torrent = read(&tree).unwrap();
+        assert_eq!(files(&torrent), named(&[(0, "a"), (5, "b")]));
+        assert!(!torrent.flags.overstated);
+    }
+
+    #[test]
+    fn of_repeated_keys_the_first_counts() {
+        let torrent = read(concat!(
+            "d5:filesld6:lengthi1e6:lengthi7e4:pathl1:ae4:pathl1:zeee",
+            "5:filesld6:lengthi9e4:pathl1:beee",
+            "4:name1:n4:name1:m12:piece lengthi16384e12:piece lengthi1e6:pieces20:aaaaaaaaaaaaaaaaaaaa6:pieces0:",
+            "7:privatei0e7:privatei1ee"
+        ));
+        let torrent = torrent.unwrap();
+        assert_eq!((files(&torrent), torrent.size_bytes), (named(&[(1, "a")]), 1));
+        assert_eq!((torrent.name.as_slice(), torrent.piece_length), (&b"n"[..], 16_384));
+        assert_eq!(torrent.flags, TorrentFlags::default());
+        // The first has the wrong type: it counts all the same.
+        let torrent = read("d6:length1:x6:lengthi5e5:filesld6:lengthi2e4:pathl1:aeeee").unwrap();
+        assert_eq!(files(&torrent), named(&[(2, "a")]));
+        let torrent = read(concat!(
+            "d9:file treed1:ad0:d6:lengthi1eee1:cd0:d6:lengthi2eee1:ad0:d6:lengthi4eee",
+            "1:bd0:d6:lengthi8ee0:d6:lengthi16eee1:bd0:d6:lengthi32eeee12:meta versioni2e4:name1:ne"
+        ));
+        assert_eq!(files(&torrent.unwrap()), named(&[(1, "a"), (2, "c"), (8, "b")]));
+    }
+
+    #[test]
+    fn sizes_that_no_hash_covers_are_flagged() {
+        let v1 = |length: u64, piece: u64, hashes: usize| {
+            let pieces = "x".repeat(hashes * 20);
+            let text = format!(
+                "d6:lengthi{length}e4:name1:x12:piece lengthi{piece}e6:pieces{}:{pieces}e",
+                pieces.len()
+            );
+            read(&text).unwrap().flags.overstated
+        };
+        assert!(!v1(16_384, 16_384, 1) && !v1(1, 16_384, 1) && !v1(0, 16_384, 0));
+        assert!(v1(16_385, 16_384, 1) && v1(1 << 62, 16_384, 3) && v1(1, 0, 1) && v1(1, 16_384, 0));
+        let padded = read(
+            "d5:filesld6:lengthi1e4:pathl1:aeed4:attr1:p6:lengthi9e4:pathl1:9eee4:name1:n12:piece lengthi4e6:pieces20:aaaaaaaaaaaaaaaaaaaae",
+        );
+        assert!(padded.unwrap().flags.overstated);
+        let v2 = |file: &str| {
+            let raw = format!("d9:file treed1:ad0:d{file}eee12:meta versioni2e4:name1:ne");
+            read(&raw).unwrap().flags.overstated
+        };
+        assert!(!v2("6:lengthi0e") && !v2(&format!("6:lengthi9e11:pieces root32:{}", "r".repeat(32))));
+        assert!(v2("6:lengthi9e") && v2("6:lengthi9e11:pieces root1:r"));
+    }
+
+    #[test]
+    fn names_are_decoded_to_be_shown_and_stay_as_they_are() {
+        let raw = b"d8:encoding3:GBK6:lengthi1e4:name4:\xb5\xe7\xd3\xb0e".to_vec();
+        let torrent =
+            parse(raw.into(), Hashes { v1: Some(Id([7; 20])), v2: None }, Heard::default()).unwrap();
+        assert_eq!(
+            (torrent.name.as_slice(), torrent.display_name()),
+            (&b"\xb5\xe7\xd3\xb0"[..], "电影".to_owned())
+        );
+        assert_eq!(files(&torrent), named(&[(1, "电影")]));
+        let raw = b"d8:codepagei1251e5:filesld6:lengthi1e4:pathl4:\xc4\xee\xec!eee4:name1:ne".to_vec();
+        let torrent =
+            parse(raw.into(), Hashes { v1: Some(Id([7; 20])), v2: None }, Heard::default()).unwrap();
+        assert_eq!(files(&torrent), named(&[(1, "Дом!")]));
+    }
+
+    #[test]
+    fn without_a_name_the_infohash_tells_torrents_apart() {
+        for name in ["", "4:name0:", "4:namei7e", "4:name2:..", "4:name1: "] {
+            let torrent = read(&format!("d6:lengthi1e{name}e")).unwrap();
+            let hex = torrent.infohash.to_string();
+            assert_eq!(
+                (torrent.display_name(), files(&torrent)),
+                (hex.clone(), named(&[(1, &hex)])),
+                "{name}"
+            );
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! 20 bytes of their SHA-256.
 
 use crate::base::{Id, InfoHash, hash};
-use crate::wire::bencode::{Cursor, Kind};
+use crate::wire::bencode::{Cursor, FirstKeys, Kind};
 
 /// What was proved of an info dictionary. `verify` fills in the hash that matched;
 /// [`super::torrent::parse`], which reads the dictionary anyway, adds the other one of a hybrid.
@@ -32,15 +32,16 @@ impl Hashes {
     }
 }
 
-/// Read as [`super::torrent::parse`] reads it: of two such keys the last counts, and damage in what
-/// nobody looks at is none.
+/// Read as [`super::torrent::parse`] reads it: of two such keys the first counts, and damage in what
+/// is not looked at is none.
 fn meta_version(raw: &[u8]) -> Option<i64> {
     let (mut cursor, mut version) = (Cursor::new(raw), None);
+    let mut keys = FirstKeys::default();
     if !cursor.enter(Kind::Dict).ok()? {
         return None;
     }
     while let Some(key) = cursor.key().ok()? {
-        if key == b"meta version" {
+        if key == b"meta version" && keys.is_first(0) {
             version = cursor.int().ok()?;
         } else {
             cursor.skip().ok()?;
@@ -78,8 +79,9 @@ mod tests {
     #[test]
     fn the_proof_and_the_parse_read_the_version_alike() {
         let twice = b"d9:file treed1:ad0:d6:lengthi5eeee12:meta versioni2e12:meta versioni1e4:name1:xe";
+        let last = b"d9:file treed1:ad0:d6:lengthi5eeee12:meta versioni1e12:meta versioni2e4:name1:xe";
         let damaged = b"d9:file treed1:ad0:d6:lengthi5eeee12:meta versioni2e4:name1:x1:zi1-2ee";
-        for (raw, v2) in [(&twice[..], false), (damaged, true)] {
+        for (raw, v2) in [(&twice[..], true), (damaged, true), (&last[..], false)] {
             let by_v1 = verify(Id(hash::sha1(raw)), raw).unwrap();
             let by_v2 = verify(Id::from_slice(&hash::sha256(raw)[..20]).unwrap(), raw);
             assert_eq!(by_v2.is_some(), v2);

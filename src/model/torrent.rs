@@ -2,17 +2,19 @@
 
 use bytes::Bytes;
 
+use super::charset::Charset;
+use super::text::visible;
 use crate::base::{InfoHash, UnixTime, varint};
 
-/// A verified torrent. Names are the bytes of the info dictionary, never altered; they are made
-/// fit to show by whoever shows them ([`display_name`]).
+/// A verified torrent. Names are the bytes of the info dictionary, never altered; to be shown they
+/// are decoded and made harmless ([`Torrent::display_name`]).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Torrent {
     /// The key: SHA-1 for v1 and hybrid torrents, else the truncated SHA-256.
     pub infohash: InfoHash,
     /// SHA-256 of the info dictionary of v2 and hybrid torrents.
     pub v2: Option<[u8; 32]>,
-    /// `name.utf-8`, else `name`.
+    /// `name.utf-8`, else `name`, else the infohash in hex.
     pub name: Vec<u8>,
     /// Sum of the files' sizes, padding files left out.
     pub size_bytes: u64,
@@ -41,6 +43,8 @@ pub struct TorrentFlags {
     pub hybrid: bool,
     /// The key is a truncated SHA-256.
     pub v2_only: bool,
+    /// The files are said to be larger than what the hashes of pieces cover: the size is no fact.
+    pub overstated: bool,
 }
 
 /// Files in order, packed: per file the varints of its size and its number of path components,
@@ -49,6 +53,7 @@ pub struct TorrentFlags {
 pub struct FileList {
     packed: Vec<u8>,
     count: u32,
+    charset: Charset,
 }
 
 /// One file of a [`FileList`].
@@ -58,6 +63,15 @@ pub struct FileEntry<'a> {
     pub size_bytes: u64,
     /// Path components, raw.
     pub path: Vec<&'a [u8]>,
+    /// What they are encoded in.
+    pub charset: Charset,
+}
+
+impl Torrent {
+    /// The name for people: decoded and harmless; the infohash if nothing of it can be seen.
+    pub fn display_name(&self) -> String {
+        name_or_hash(&self.name, self.files.charset(), &self.infohash)
+    }
 }
 
 impl FileList {
@@ -95,13 +109,37 @@ impl FileList {
             take_file(&mut rest)?;
             count += 1;
         }
-        Some(Self { packed, count })
+        Some(Self { packed, count, charset: Charset::UTF_8 })
     }
 
     /// The files in order.
     pub fn iter(&self) -> impl Iterator<Item = FileEntry<'_>> {
         let mut rest = self.packed.as_slice();
-        std::iter::from_fn(move || if rest.is_empty() { None } else { take_file(&mut rest) })
+        let charset = self.charset;
+        std::iter::from_fn(move || {
+            let file = if rest.is_empty() { None } else { take_file(&mut rest) };
+            file.map(|file| FileEntry { charset, ..file })
+        })
+    }
+
+    /// What the names of the torrent and its files are encoded in.
+    pub fn charset(&self) -> Charset {
+        self.charset
+    }
+
+    /// Sets what [`FileList::charset`] says.
+    pub fn set_charset(&mut self, charset: Charset) {
+        self.charset = charset;
+    }
+
+    /// Finds out what the names are encoded in, the torrent's own included; `said` is what it says
+    /// of that itself.
+    pub fn find_charset(&mut self, name: &[u8], said: Option<Charset>) {
+        let mut odd: Vec<&[u8]> = vec![name];
+        for file in self.iter() {
+            odd.extend(file.path.into_iter().filter(|part| std::str::from_utf8(part).is_err()));
+        }
+        self.charset = Charset::of_names(odd.iter().copied(), said);
     }
 }
 
@@ -115,31 +153,30 @@ fn take_file<'a>(rest: &mut &'a [u8]) -> Option<FileEntry<'a>> {
         path.push(component);
         *rest = tail;
     }
-    Some(FileEntry { size_bytes, path })
+    Some(FileEntry { size_bytes, path, charset: Charset::UTF_8 })
 }
 
-/// Bytes of a name as text for people: invalid UTF-8 replaced; control characters, bidirectional
-/// overrides and path separators as `_`; `.`, `..` and nothing at all as `_`.
-pub fn display_name(raw: &[u8]) -> String {
-    let text = String::from_utf8_lossy(raw);
-    let clean: String = text.chars().map(|c| if unsafe_to_show(c) { '_' } else { c }).collect();
-    if matches!(clean.trim(), "" | "." | "..") { "_".to_owned() } else { clean }
+/// A name or a component of a path for people: decoded; separators of paths, control characters
+/// and changes of direction as `_`, what else is invisible left out. `None` if nothing that could
+/// be a name is left.
+pub fn display_name(raw: &[u8], charset: Charset) -> Option<String> {
+    let text = charset.decode(raw);
+    let clean = visible(&text).replace(['/', '\\'], "_");
+    (!matches!(clean.trim(), "" | "." | "..")).then_some(clean)
 }
 
-fn unsafe_to_show(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '/' | '\\' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+/// The name for people, or the infohash where there is none.
+pub fn name_or_hash(raw: &[u8], charset: Charset, infohash: &InfoHash) -> String {
+    display_name(raw, charset).unwrap_or_else(|| infohash.to_string())
 }
 
 impl FileEntry<'_> {
     /// The path as text for people, components joined by `/`; `_` if there are none (BEP 3 calls
     /// that an error, but such files exist).
     pub fn display_path(&self) -> String {
-        if self.path.is_empty() {
-            return display_name(b"");
-        }
-        let parts: Vec<String> = self.path.iter().map(|part| display_name(part)).collect();
-        parts.join("/")
+        let shown = |part: &&[u8]| display_name(part, self.charset).unwrap_or_else(|| "_".to_owned());
+        let parts: Vec<String> = self.path.iter().map(shown).collect();
+        if parts.is_empty() { "_".to_owned() } else { parts.join("/") }
     }
 }
 
@@ -168,10 +205,14 @@ mod tests {
 
     #[test]
     fn names_cannot_escape_or_fool() {
-        assert_eq!(display_name(b".."), "_");
-        assert_eq!(display_name(b"a/../b\n"), "a_.._b_");
-        assert_eq!(display_name("x\u{202e}gpj.exe".as_bytes()), "x_gpj.exe");
-        assert_eq!(display_name(b"\xff"), "\u{fffd}");
-        assert_eq!(FileEntry { size_bytes: 1, path: Vec::new() }.display_path(), "_");
+        let shown = |raw: &[u8]| display_name(raw, Charset::UTF_8);
+        assert_eq!((shown(b".."), shown(b""), shown("\u{200b} ".as_bytes())), (None, None, None));
+        assert_eq!(shown(b"a/../b\n").as_deref(), Some("a_.._b_"));
+        assert_eq!(shown("x\u{202e}gpj.exe".as_bytes()).as_deref(), Some("x_gpj.exe"));
+        assert_eq!(shown(b"\xff").as_deref(), Some("\u{fffd}"));
+        let entry = |path| FileEntry { size_bytes: 1, path, charset: Charset::UTF_8 };
+        assert_eq!(entry(Vec::new()).display_path(), "_");
+        assert_eq!(entry(vec![&b".."[..], b"x", b""]).display_path(), "_/x/_");
+        assert_eq!(name_or_hash(b"..", Charset::UTF_8, &InfoHash::default()), "00".repeat(20));
     }
 }

@@ -3,6 +3,7 @@
 use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 
 use super::answers;
+use super::archive::sorted_bytes;
 use super::category::Category;
 use super::limits::{NODES_MAX, RULE_BYTES_MAX, RULES_MAX};
 use super::local;
@@ -114,7 +115,7 @@ impl Apply {
         Ok(Entry {
             id,
             text: text.unwrap_or_default(),
-            size_bytes: torrent.size_bytes,
+            size_bytes: sorted_bytes(torrent.size_bytes, &torrent.flags),
             popularity: torrent.peers,
         })
     }
@@ -144,7 +145,9 @@ impl Apply {
     ) -> rusqlite::Result<()> {
         let size = i64::try_from(torrent.size_bytes).unwrap_or(i64::MAX);
         let flags = &torrent.flags;
-        let flags = u8::from(flags.private) | u8::from(flags.hybrid) << 1 | u8::from(flags.v2_only) << 2;
+        let flags = [flags.private, flags.hybrid, flags.v2_only, flags.overstated];
+        let bits = flags.iter().enumerate().map(|(bit, flag)| u32::from(*flag) << bit).sum::<u32>();
+        let flags = bits | torrent.files.charset().number() << CHARSET_SHIFT;
         statement.raw_bind_parameter(1, id)?;
         statement.raw_bind_parameter(2, torrent.infohash.0.as_slice())?;
         statement.raw_bind_parameter(3, torrent.v2.as_ref().map(|v2| v2.as_slice()))?;
@@ -397,6 +400,10 @@ const PENDING: &str = "INSERT INTO pending VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLI
 
 const REMEMBER: &str = "INSERT INTO known VALUES (?1, ?2, ?3, ?4) ON CONFLICT (infohash) DO UPDATE SET \
     why = excluded.why, at = excluded.at, rule = excluded.rule WHERE excluded.why >= why";
+
+/// Column `flags`: 1 private, 2 hybrid, 4 v2 only, 8 overstated; from 16 on the number of the charset
+/// that names are encoded in, 0 for UTF-8. Nearly all rows need no byte for it.
+pub const CHARSET_SHIFT: u32 = 4;
 
 /// The year 36,812.
 const MOMENT_MAX: i64 = 1 << 40;

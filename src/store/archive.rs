@@ -5,15 +5,16 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OptionalExtension, Row};
 
-use super::apply::{piece_length, v2_range};
+use super::apply::{CHARSET_SHIFT, piece_length, v2_range};
 use super::category::Category;
 use super::row;
-use super::schema::{OpenError, beside, open_reader};
+use super::schema::{OpenError, beside, canonical, open_reader};
 use super::search::index::Searcher;
-use super::search::tokenize::{self, Indexed, Term};
+use super::search::tokenize::{self, Indexed, Term, Words};
 use super::search::{Entry, IndexError, Query, Sort};
 use crate::base::{Id, InfoHash, UnixTime};
-use crate::model::{FileList, TorrentFlags};
+use crate::model::torrent::name_or_hash;
+use crate::model::{Charset, FileList, TorrentFlags};
 
 /// An archive opened for reading.
 pub struct Archive {
@@ -32,7 +33,7 @@ pub struct Stored {
     pub infohash: InfoHash,
     /// SHA-256 of v2 and hybrid torrents.
     pub v2: Option<[u8; 32]>,
-    /// As in the info dictionary; [`crate::model::torrent::display_name`] makes it fit to show.
+    /// As in the info dictionary; [`Stored::display_name`] makes it fit to show.
     pub name: Vec<u8>,
     /// Sum of the files.
     pub size_bytes: u64,
@@ -68,6 +69,36 @@ pub struct Found {
     pub hits: Vec<Hit>,
     /// Hits in all.
     pub total: u64,
+    /// Why not all of it came from the index, or not all was searched.
+    pub notes: Vec<Note>,
+}
+
+/// What a search could not do as usual.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Note {
+    /// The index could not be used; every row was read instead.
+    Unindexed(IndexError),
+    /// So many torrents have more words than the index takes; it has the first ones.
+    Partial(u64),
+    /// Only the first so many torrents with all words of a phrase were looked at.
+    Candidates(usize),
+}
+
+impl Stored {
+    /// The name for people: decoded and harmless; the infohash if nothing of it can be seen.
+    pub fn display_name(&self) -> String {
+        name_or_hash(&self.name, self.files.charset(), &self.infohash)
+    }
+
+    /// The size by which it is sorted: 0 if the hashes do not cover what it claims.
+    pub fn sorted_bytes(&self) -> u64 {
+        sorted_bytes(self.size_bytes, &self.flags)
+    }
+}
+
+/// See [`Stored::sorted_bytes`].
+pub fn sorted_bytes(size_bytes: u64, flags: &TorrentFlags) -> u64 {
+    if flags.overstated { 0 } else { size_bytes }
 }
 
 /// What is in the archive.
@@ -111,7 +142,8 @@ pub enum ArchiveError {
 impl Archive {
     /// Opens an archive that exists; never creates or changes one.
     pub fn open_read_only(db: &Path) -> Result<Self, OpenError> {
-        Ok(Self { conn: open_reader(db)?, db: db.to_owned(), searcher: RefCell::new(None) })
+        let db = canonical(db);
+        Ok(Self { conn: open_reader(&db)?, db, searcher: RefCell::new(None) })
     }
 
     /// The torrent with this hash: SHA-1, or the first 20 bytes of its SHA-256.
@@ -141,16 +173,16 @@ impl Archive {
     /// Torrents with all of the query's words, rows that are not yet in the index included. If
     /// there is none, the last word may also be the beginning of one.
     pub fn search(&self, query: &Query) -> Result<Found, ArchiveError> {
-        let mut terms = tokenize::query(&query.words);
-        if terms.is_empty() && !query.words.trim().is_empty() {
+        let mut words = tokenize::query(&query.words);
+        if words.is_empty() && !query.words.trim().is_empty() {
             return Ok(Found::default());
         }
-        let found = self.search_terms(&terms, query)?;
-        if let (0, Some(Term::Word(last))) = (found.total, terms.last_mut()) {
+        let found = self.search_words(&words, query)?;
+        if let (0, Some(Term::Word(last))) = (found.total, words.all.last_mut()) {
             let start = Term::Starts(std::mem::take(last));
-            terms.pop();
-            terms.push(start);
-            return self.search_terms(&terms, query);
+            words.all.pop();
+            words.all.push(start);
+            return self.search_words(&words, query);
         }
         Ok(found)
     }
@@ -202,7 +234,7 @@ impl Archive {
             index_bytes: super::bounds::folder_bytes(&beside(&self.db, ".index")),
             ..Numbers::default()
         };
-        let sql = "SELECT category, count(*), CAST(total(size) AS INTEGER), CAST(total(files) AS INTEGER), min(first_seen + fetched), max(first_seen + fetched) FROM torrents GROUP BY 1";
+        let sql = "SELECT category, count(*), CAST(total(iif(flags & 8, 0, size)) AS INTEGER), CAST(total(files) AS INTEGER), min(first_seen + fetched), max(first_seen + fetched) FROM torrents GROUP BY 1";
         let mut query = self.conn.prepare(sql)?;
         let mut rows = query.query([])?;
         while let Some(row) = rows.next()? {
@@ -233,34 +265,62 @@ impl Archive {
         &self.db
     }
 
-    fn search_terms(&self, terms: &[Term], query: &Query) -> Result<Found, ArchiveError> {
+    fn search_words(&self, words: &Words, query: &Query) -> Result<Found, ArchiveError> {
         let limit = query.limit.min(PAGE_MAX);
         let wanted = query.offset.min(OFFSET_MAX) + limit;
         let mut kept = self.searcher.borrow_mut();
-        let (page, tail) = match current(&mut kept, &beside(&self.db, ".index")) {
+        let mut found = Found::default();
+        let mut last = 0;
+        match current(&mut kept, &beside(&self.db, ".index")) {
             Ok(searcher) => {
-                let tail = tail(&self.conn, searcher.last_indexed(), TAIL_ROWS_MAX, terms, query)?;
-                (searcher.search(terms, query, wanted).map_err(ArchiveError::Index)?, tail)
+                found = self.search_index(searcher, words, query, wanted)?;
+                last = searcher.last_indexed();
             }
-            Err(IndexError::NotBuilt) => return Err(ArchiveError::Index(IndexError::NotBuilt)),
-            Err(IndexError::Missing | IndexError::Failed) => {
-                (Default::default(), tail(&self.conn, 0, TAIL_ROWS_MAX, terms, query)?)
-            }
-        };
-        let total = page.total + tail.len() as u64;
-        let mut hits = tail;
-        for id in page.ids {
-            hits.extend(self.row(id)?);
+            Err(error) => found.notes.push(Note::Unindexed(error)),
         }
+        let (mut hits, total) = scan(&self.conn, last, words, query, wanted)?;
+        hits.append(&mut found.hits);
         match query.sort {
-            // Those of the tail are the newest, so they stand at the beginning.
+            // Those that are not in the index yet are the newest, so they stand at the beginning.
             Sort::Relevance => {}
-            Sort::New => hits.sort_by_key(|hit| std::cmp::Reverse(hit.id)),
-            Sort::Seeders => hits.sort_by_key(|hit| std::cmp::Reverse(popularity(hit.seeders, hit.leechers))),
-            Sort::Size => hits.sort_by_key(|hit| std::cmp::Reverse(hit.size_bytes)),
+            sort => hits.sort_by_key(|hit| std::cmp::Reverse(sort_key(sort, hit))),
         }
-        let hits = hits.into_iter().skip(query.offset).take(limit).collect();
-        Ok(Found { hits, total })
+        found.hits = hits.into_iter().skip(query.offset).take(limit).collect();
+        found.total += total;
+        Ok(found)
+    }
+
+    /// The first `wanted` hits in the index, and how many there are.
+    fn search_index(
+        &self,
+        searcher: &Searcher,
+        words: &Words,
+        query: &Query,
+        wanted: usize,
+    ) -> Result<Found, ArchiveError> {
+        let mut found = Found::default();
+        let partial = if words.is_empty() { 0 } else { searcher.partial() };
+        found.notes.extend((partial > 0).then_some(Note::Partial(partial)));
+        let limit = if words.phrases.is_empty() { wanted } else { CANDIDATES_MAX };
+        let page = searcher.search(words, query, limit).map_err(ArchiveError::Index)?;
+        if words.phrases.is_empty() {
+            found.total = page.total;
+            for id in page.ids {
+                found.hits.extend(self.row(id)?);
+            }
+            return Ok(found);
+        }
+        found.notes.extend((page.total > limit as u64).then_some(Note::Candidates(limit)));
+        for id in page.ids {
+            let Some(stored) = self.row(id)? else { continue };
+            if words.phrases_match(&stored.name, &stored.files) {
+                found.total += 1;
+                if found.hits.len() < wanted {
+                    found.hits.push(stored);
+                }
+            }
+        }
+        Ok(found)
     }
 
     fn after(&self, last: i64) -> Result<Vec<Stored>, ArchiveError> {
@@ -298,18 +358,28 @@ fn current<'a>(kept: &'a mut Option<Searcher>, dir: &Path) -> Result<&'a Searche
 
 /// The rows that [`Archive::matching`] speaks of.
 pub fn matching(conn: &Connection, db: &Path, query: &Query) -> Result<Vec<i64>, ArchiveError> {
-    let terms = tokenize::query(&query.words);
-    if terms.is_empty() && (!query.words.trim().is_empty() || query.size_min_bytes == 0) {
+    let words = tokenize::query(&query.words);
+    if words.is_empty() && (!query.words.trim().is_empty() || query.size_min_bytes == 0) {
         return Ok(Vec::new());
     }
     let (mut ids, last) = match Searcher::open(&beside(db, ".index")) {
         Ok(searcher) => {
-            let ids = searcher.matching(&terms, query.size_min_bytes).map_err(ArchiveError::Index)?;
+            let ids = searcher.matching(&words, query.size_min_bytes).map_err(ArchiveError::Index)?;
             (ids, searcher.last_indexed())
         }
-        Err(IndexError::Missing | IndexError::Failed | IndexError::NotBuilt) => (Vec::new(), 0),
+        Err(_) => (Vec::new(), 0),
     };
-    ids.extend(tail(conn, last, i64::MAX, &terms, query)?.into_iter().map(|stored| stored.id));
+    if !words.phrases.is_empty() {
+        let mut right = Vec::new();
+        let mut select = conn.prepare_cached(&format!("{SELECT} WHERE id = ?1"))?;
+        for id in ids {
+            let stored = select.query_row([id], read).optional()?;
+            right
+                .extend(stored.filter(|stored| words.phrases_match(&stored.name, &stored.files)).map(|_| id));
+        }
+        ids = right;
+    }
+    each_match(conn, last, &words, query, &mut |stored| ids.push(stored.id))?;
     Ok(ids)
 }
 
@@ -351,33 +421,68 @@ pub fn unstale(conn: &mut Connection, ids: &[i64]) -> rusqlite::Result<()> {
     tx.commit()
 }
 
-/// Rows after `last` that match, the newest first; the newest `rows` are looked at.
-fn tail(
+/// The first `wanted` of the rows after `last` that match, in the order asked for (the newest first
+/// for relevance), and how many match in all.
+fn scan(
     conn: &Connection,
     last: i64,
-    rows: i64,
-    terms: &[Term],
+    words: &Words,
     query: &Query,
-) -> Result<Vec<Stored>, ArchiveError> {
+    wanted: usize,
+) -> Result<(Vec<Stored>, u64), ArchiveError> {
+    let (mut best, mut total) = (Vec::new(), 0);
+    let by_key = |hit: &Stored| std::cmp::Reverse(sort_key(query.sort, hit));
+    each_match(conn, last, words, query, &mut |stored| {
+        total += 1;
+        best.push(stored);
+        if best.len() >= 2 * wanted.max(SCAN_ROWS_MIN) {
+            best.sort_by_key(by_key);
+            best.truncate(wanted);
+        }
+    })?;
+    best.sort_by_key(by_key);
+    best.truncate(wanted);
+    Ok((best, total))
+}
+
+/// Hands over the rows after `last` that match, the newest first.
+fn each_match(
+    conn: &Connection,
+    last: i64,
+    words: &Words,
+    query: &Query,
+    each: &mut impl FnMut(Stored),
+) -> Result<(), ArchiveError> {
     let mut indexed = Indexed::new();
-    let mut select = conn.prepare_cached(&format!("{SELECT} WHERE id > ?1 ORDER BY id DESC LIMIT ?2"))?;
-    let mut rows = select.query([last, rows])?;
-    let mut all = Vec::new();
+    let mut select = conn.prepare_cached(&format!("{SELECT} WHERE id > ?1 ORDER BY id DESC"))?;
+    let mut rows = select.query([last])?;
     while let Some(row) = rows.next()? {
         let stored = read(row)?;
-        let text = indexed.text(&stored.name, &stored.files);
-        if stored.size_bytes >= query.size_min_bytes && tokenize::matches(&text, terms) {
-            all.push(stored);
+        if stored.sorted_bytes() < query.size_min_bytes && query.size_min_bytes > 0 {
+            continue;
+        }
+        let text = if words.is_empty() { String::new() } else { indexed.text(&stored.name, &stored.files) };
+        if words.matches(&text, &stored.name, &stored.files) {
+            each(stored);
         }
     }
-    Ok(all)
+    Ok(())
+}
+
+/// What hits are sorted by, the largest first.
+fn sort_key(sort: Sort, hit: &Stored) -> u64 {
+    match sort {
+        Sort::Relevance | Sort::New => hit.id.unsigned_abs(),
+        Sort::Seeders => u64::from(popularity(hit.seeders, hit.leechers)),
+        Sort::Size => hit.sorted_bytes(),
+    }
 }
 
 fn entry(indexed: &mut Indexed, stored: &Stored) -> Entry {
     Entry {
         id: stored.id,
         text: indexed.text(&stored.name, &stored.files),
-        size_bytes: stored.size_bytes,
+        size_bytes: stored.sorted_bytes(),
         popularity: popularity(stored.seeders, stored.leechers),
     }
 }
@@ -390,8 +495,14 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Stored> {
     let number = |index| Ok::<_, rusqlite::Error>(row.get::<_, i64>(index)?.unsigned_abs());
     let size_bytes = number(4)?;
     let name = row.get_ref(3)?.as_blob()?.to_vec();
-    let flags: u8 = row.get(8)?;
-    let files = row::unpack(&name, size_bytes, row.get_ref(14)?.as_blob()?).unwrap_or_default();
+    let flags: u32 = row.get(8)?;
+    let mut files = row::unpack(&name, size_bytes, row.get_ref(14)?.as_blob()?).unwrap_or_default();
+    let charset = Charset::from_number(flags >> CHARSET_SHIFT);
+    files.set_charset(charset);
+    if charset == Charset::UTF_8 {
+        // Rows of older versions do not have it.
+        files.find_charset(&name, None);
+    }
     Ok(Stored {
         id: row.get(0)?,
         infohash: Id(row.get(1)?),
@@ -401,7 +512,12 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Stored> {
         file_count: row.get(5)?,
         piece_length: piece_length(row.get(6)?),
         category: Category::from_number(row.get(7)?),
-        flags: TorrentFlags { private: flags & 1 != 0, hybrid: flags & 2 != 0, v2_only: flags & 4 != 0 },
+        flags: TorrentFlags {
+            private: flags & 1 != 0,
+            hybrid: flags & 2 != 0,
+            v2_only: flags & 4 != 0,
+            overstated: flags & 8 != 0,
+        },
         first_seen: UnixTime(number(9)?),
         fetched: UnixTime(number(10)?),
         last_seen: UnixTime(number(11)?),
@@ -427,5 +543,8 @@ const OFFSET_MAX: usize = 100_000;
 /// Rows read at once while exporting.
 const EXPORT_ROWS: i64 = 256;
 
-/// More than what is committed to the table between two commits of the index (50,000).
-const TAIL_ROWS_MAX: i64 = 60_000;
+/// Torrents with all words of a phrase that are looked at: some seconds.
+const CANDIDATES_MAX: usize = 300_000;
+
+/// Rows kept at least before those that are not among the first are let go.
+const SCAN_ROWS_MIN: usize = 1_000;

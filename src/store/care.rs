@@ -9,7 +9,7 @@ use rusqlite::Connection;
 
 use super::apply::{Reason, banish, next_id, rule_id};
 use super::archive::{self, Archive, ArchiveError};
-use super::schema::{OpenError, WriterLock, beside, lock, open_reader, open_writer, settle};
+use super::schema::{OpenError, WriterLock, beside, canonical, lock, open_reader, open_writer, settle};
 use super::search::index::{Indexer, Searcher};
 use super::search::{IndexError, Query};
 use super::writer::{refresh, unix_now};
@@ -61,7 +61,8 @@ impl Archive {
                 Some((searcher.every_id().map_err(ArchiveError::Index)?, searcher.last_indexed()))
             }
             Err(error) => {
-                report.index_unreadable = error == IndexError::Failed;
+                report.index_unreadable =
+                    matches!(error, IndexError::Failed | IndexError::Denied | IndexError::Outdated);
                 None
             }
         };
@@ -133,11 +134,12 @@ impl Archive {
 impl Keeper {
     /// Opens an archive that exists, for writing; [`OpenError::Locked`] while an engine runs.
     pub fn open(db: &Path) -> Result<Self, OpenError> {
+        let db = canonical(db);
         if !db.exists() {
             return Err(OpenError::Missing);
         }
-        let (conn, lock) = open_writer(db)?;
-        Ok(Self { conn, db: db.to_owned(), _lock: lock })
+        let (conn, lock) = open_writer(&db)?;
+        Ok(Self { conn, db, _lock: lock })
     }
 
     /// Deletes what matches ([`Archive::matching`]) for ever: the hashes are kept with the rule,
@@ -252,6 +254,7 @@ pub fn restore(db: &Path, from: &Path) -> Result<(), ArchiveError> {
     if !damage(&source)?.is_empty() {
         return Err(ArchiveError::Database(OpenError::NotArchive));
     }
+    let db = &canonical(db);
     let _lock = lock(db)?;
     let fresh = beside(db, ".restoring");
     copy_into(&source, &fresh)?;

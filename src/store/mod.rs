@@ -25,7 +25,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 
-pub use archive::{Archive, ArchiveError, Found, Hit, Numbers, Stored};
+pub use archive::{Archive, ArchiveError, Found, Hit, Note, Numbers, Stored};
 pub use care::{CheckReport, Keeper, Progress, restore};
 pub use category::Category;
 pub use schema::OpenError;
@@ -100,9 +100,10 @@ impl Store {
     /// Opens or creates the database, reads what it remembers, starts the writer thread. `wake`
     /// is called from that thread when there is something to [`Store::poll`].
     pub fn open(
-        config: StoreConfig,
+        mut config: StoreConfig,
         wake: impl Fn() + Send + 'static,
     ) -> Result<(Self, Recovered), OpenError> {
+        config.db = schema::canonical(&config.db);
         let (conn, lock) = schema::open_writer(&config.db)?;
         let recovered = recover::load(&conn, writer::unix_now()).map_err(|error| {
             log::error!("cannot read the archive: {error}");

@@ -36,9 +36,33 @@ pub struct WriterLock {
     _file: File,
 }
 
+/// The file itself where the path leads over symbolic links, also if it does not exist yet: lock,
+/// index and log lie beside it, whatever it is called by.
+pub fn canonical(db: &Path) -> PathBuf {
+    let mut path = db.to_owned();
+    for _ in 0..LINKS_MAX {
+        if let Ok(found) = path.canonicalize() {
+            return found;
+        }
+        let folder = match path.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
+            _ => PathBuf::from("."),
+        };
+        let Ok(folder) = folder.canonicalize() else { return path };
+        let Some(name) = path.file_name() else { return path };
+        let place = folder.join(name);
+        match place.read_link() {
+            Ok(target) => path = folder.join(target),
+            Err(_) => return place,
+        }
+    }
+    path
+}
+
 /// Opens for writing, creates if missing, brings the schema up to date. An existing file of an
 /// older schema is copied to `<db>.before-v<N>` first.
 pub fn open_writer(db: &Path) -> Result<(Connection, WriterLock), OpenError> {
+    let db = &canonical(db);
     let lock = lock(db)?;
     let flags =
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -99,6 +123,7 @@ pub fn lock(db: &Path) -> Result<WriterLock, OpenError> {
     if db.is_dir() {
         return Err(OpenError::NotArchive);
     }
+    let db = &canonical(db);
     let folder = db.parent().filter(|folder| !folder.as_os_str().is_empty());
     if folder.is_some_and(|folder| !folder.is_dir()) {
         return Err(OpenError::Missing);
@@ -228,6 +253,9 @@ CREATE TEMP VIEW torrents AS SELECT id, infohash, v2, name, size, files, piece_l
 /// "DhtH": tells our files from other programs' databases.
 const APPLICATION_ID: u32 = 0x4468_7448;
 
+/// As many as Linux follows.
+const LINKS_MAX: usize = 40;
+
 /// How long to wait for a reader that holds up a checkpoint, or a writer that commits.
 const BUSY: std::time::Duration = std::time::Duration::from_secs(5);
 
@@ -269,6 +297,32 @@ mod tests {
         let mode: String = conn.pragma_query_value(None, "journal_mode", |row| row.get(0)).unwrap();
         assert_eq!(mode, "wal");
         assert_eq!(open_reader(&db).map(|_| ()), Ok(()));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_to_the_archive_is_the_archive() {
+        let (dir, db) = place();
+        let link = dir.path().join("other/link.db");
+        std::fs::create_dir(dir.path().join("other")).unwrap();
+        symlink("../a.db", &link);
+        assert_eq!(canonical(&link), canonical(&db));
+        let held = open_writer(&link).unwrap();
+        assert!(db.exists() && beside(&db, ".lock").exists() && !beside(&link, ".lock").exists());
+        assert_eq!(open_writer(&db).map(|_| ()), Err(OpenError::Locked));
+        assert_eq!(open_writer(&link).map(|_| ()), Err(OpenError::Locked));
+        drop(held);
+        assert_eq!(open_writer(&link).map(|_| ()), Ok(()));
+        let turning = dir.path().join("turning");
+        symlink("turning", &turning);
+        assert!(canonical(&turning).ends_with("turning"));
+    }
+
+    /// `ln -s`: the standard library has it for each system apart.
+    #[cfg(unix)]
+    fn symlink(target: &str, link: &Path) {
+        let made = std::process::Command::new("ln").arg("-s").arg(target).arg(link).status();
+        assert!(made.unwrap().success());
     }
 
     #[test]

@@ -16,7 +16,8 @@ use tantivy::{
     TantivyError,
 };
 
-use super::tokenize::Term;
+use super::read_only::ReadOnly;
+use super::tokenize::{PARTIAL, Term, Words};
 use super::{Entry, IndexError, Page, Query, Sort, dense};
 
 /// Writes the index. One per database, under the database's lock.
@@ -129,14 +130,39 @@ impl Indexer {
 }
 
 impl Searcher {
-    /// Opens the index in `dir` as it is now.
+    /// Opens the index in `dir` as it is now. Writes nothing: the folder may belong to another user
+    /// or lie on a read-only disk.
     pub fn open(dir: &Path) -> Result<Self, IndexError> {
+        let mut error = IndexError::Missing;
+        for _ in 0..OPEN_TRIES {
+            match Self::open_once(dir) {
+                Ok(searcher) => return Ok(searcher),
+                Err(Some(last)) => return Err(last),
+                // Where the lock cannot be taken, a writer may remove a file that is just opened.
+                Err(None) => error = IndexError::Failed,
+            }
+        }
+        Err(error)
+    }
+
+    /// `None`: it may be better the next time.
+    fn open_once(dir: &Path) -> Result<Self, Option<IndexError>> {
         // Read first: should it change meanwhile, this is taken for old, not for new.
-        let Ok(list) = std::fs::read(dir.join(LIST)) else { return Err(IndexError::Missing) };
-        let index = existing(dir)?;
+        let list = std::fs::read(dir.join(LIST)).map_err(|error| {
+            Some(match error.kind() {
+                std::io::ErrorKind::NotFound => IndexError::Missing,
+                std::io::ErrorKind::PermissionDenied => IndexError::Denied,
+                _ => failed(&error),
+            })
+        })?;
+        let index = ReadOnly::open(dir).and_then(Index::open);
+        let index = index.map_err(|error| quietly(&error))?;
+        if !fits(&index) {
+            return Err(Some(IndexError::Outdated));
+        }
         let last = last_of(&index);
         let reader = index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into();
-        let reader = reader.map_err(|error: TantivyError| failed(&error))?;
+        let reader = reader.map_err(|error: TantivyError| quietly(&error))?;
         Ok(Self { fields: schema().1, reader, last, list })
     }
 
@@ -150,13 +176,22 @@ impl Searcher {
         self.last
     }
 
-    /// The first `limit` hits from the very first on, in the order that `query` asks for.
-    pub fn search(&self, terms: &[Term], query: &Query, limit: usize) -> Result<Page, IndexError> {
-        let terms = terms.iter().map(|term| self.settle(term)).collect::<Result<Vec<_>, _>>()?;
-        match self.dense(&terms, query, limit)? {
-            Some(page) => Ok(page),
-            None => self.usual(&terms, query, limit),
+    /// How many torrents have more words than the index took.
+    pub fn partial(&self) -> u64 {
+        let term = tantivy::Term::from_field_text(self.fields.text, PARTIAL);
+        self.reader.searcher().doc_freq(&term).unwrap_or(0)
+    }
+
+    /// The first `limit` hits from the very first on, in the order that `query` asks for. Phrases are
+    /// left to whoever has the rows.
+    pub fn search(&self, words: &Words, query: &Query, limit: usize) -> Result<Page, IndexError> {
+        let all = words.all.iter().map(|term| self.settle(term)).collect::<Result<Vec<_>, _>>()?;
+        if words.none.is_empty()
+            && let Some(page) = self.dense(&all, query, limit)?
+        {
+            return Ok(page);
         }
+        self.usual(&all, &words.none, query, limit)
     }
 
     /// The beginning of one word alone is that word, which is found sooner.
@@ -205,8 +240,14 @@ impl Searcher {
     }
 
     /// The same, whatever the terms.
-    pub(super) fn usual(&self, terms: &[Term], query: &Query, limit: usize) -> Result<Page, IndexError> {
-        let wanted = self.query(terms, query.size_min_bytes);
+    pub(super) fn usual(
+        &self,
+        terms: &[Term],
+        none: &[Term],
+        query: &Query,
+        limit: usize,
+    ) -> Result<Page, IndexError> {
+        let wanted = self.query(terms, none, query.size_min_bytes);
         let searcher = self.reader.searcher();
         let top = TopDocs::with_limit(limit.max(1));
         let (docs, total) = match column_of(query.sort) {
@@ -235,10 +276,10 @@ impl Searcher {
         Ok(ids)
     }
 
-    /// The ids of all rows that match, in no order.
-    pub fn matching(&self, terms: &[Term], size_min_bytes: u64) -> Result<Vec<i64>, IndexError> {
+    /// The ids of all rows that match, in no order; phrases are left to whoever has the rows.
+    pub fn matching(&self, words: &Words, size_min_bytes: u64) -> Result<Vec<i64>, IndexError> {
         let searcher = self.reader.searcher();
-        let wanted = self.query(terms, size_min_bytes);
+        let wanted = self.query(&words.all, &words.none, size_min_bytes);
         let docs = searcher.search(&wanted, &DocSetCollector).map_err(|error| failed(&error))?;
         let mut ids = Vec::with_capacity(docs.len());
         for doc in docs {
@@ -248,9 +289,10 @@ impl Searcher {
         Ok(ids)
     }
 
-    fn query(&self, terms: &[Term], size_min_bytes: u64) -> BooleanQuery {
+    fn query(&self, terms: &[Term], none: &[Term], size_min_bytes: u64) -> BooleanQuery {
         let mut parts: Vec<(Occur, Box<dyn tantivy::query::Query>)> = Vec::new();
-        for term in terms {
+        let wanted = terms.iter().map(|term| (Occur::Must, term));
+        for (occur, term) in wanted.chain(none.iter().map(|term| (Occur::MustNot, term))) {
             let part: Box<dyn tantivy::query::Query> = match term {
                 Term::Word(word) => {
                     let term = tantivy::Term::from_field_text(self.fields.text, word);
@@ -261,9 +303,9 @@ impl Searcher {
                     Box::new(FuzzyTermQuery::new_prefix(term, 0, true))
                 }
             };
-            parts.push((Occur::Must, part));
+            parts.push((occur, part));
         }
-        if parts.is_empty() {
+        if terms.is_empty() {
             parts.push((Occur::Must, Box::new(AllQuery)));
         }
         if size_min_bytes > 0 {
@@ -347,9 +389,13 @@ fn schema() -> (Schema, Fields) {
 /// An index of this very format.
 fn existing(dir: &Path) -> Result<Index, IndexError> {
     let index = Index::open_in_dir(dir).map_err(|_| IndexError::Failed)?;
-    let payload = payload_of(&index);
-    let fits = index.schema() == schema().0 && payload.is_none_or(|payload| payload.starts_with(FORMAT));
-    if fits { Ok(index) } else { Err(IndexError::Failed) }
+    if fits(&index) { Ok(index) } else { Err(IndexError::Outdated) }
+}
+
+fn fits(index: &Index) -> bool {
+    let payload = payload_of(index);
+    let mark = format!("{FORMAT}:");
+    index.schema() == schema().0 && payload.is_none_or(|payload| payload.starts_with(&mark))
 }
 
 fn payload_of(index: &Index) -> Option<String> {
@@ -365,6 +411,15 @@ fn failed(error: &dyn std::fmt::Display) -> IndexError {
     IndexError::Failed
 }
 
+/// An index that cannot be opened: the caller says so, since the archive is whole without it.
+fn quietly(error: &dyn std::fmt::Display) -> Option<IndexError> {
+    log::debug!("search index: {error}");
+    None
+}
+
+/// How often an index is opened that its writer changes meanwhile.
+const OPEN_TRIES: usize = 4;
+
 /// How the names of a segment's files begin, and those of files that are about to be renamed.
 const UUID_DIGITS: usize = 32;
 const TEMPORARY: &str = ".tmp";
@@ -377,8 +432,8 @@ const SIZE: &str = "size";
 const POPULARITY: &str = "popularity";
 
 /// Stands before the id in the commit's payload. To be changed with the schema or the way names
-/// are split; an index with another is made anew.
-const FORMAT: &str = "1";
+/// are split; an index with another is made anew by the next writer.
+const FORMAT: &str = "2";
 
 /// A segment with this share of removed rows is written anew, so that eviction frees space.
 const REMOVED_RATIO: f32 = 0.2;
@@ -390,8 +445,8 @@ const MEMORY_BYTES: usize = 15_000_000;
 mod tests {
     use super::{Indexer, Searcher};
     use crate::base::Rng;
-    use crate::store::search::tokenize::Term;
-    use crate::store::search::{Entry, Query, Sort, tokenize};
+    use crate::store::search::tokenize::{Term, Words};
+    use crate::store::search::{Entry, IndexError, Query, Sort, tokenize};
 
     #[test]
     fn common_words_are_found_as_others_are() {
@@ -421,9 +476,9 @@ mod tests {
             for text in ["red green", "blue grey red", "red green blue grey"] {
                 for size_min_bytes in [0, 700] {
                     let query = Query { sort, size_min_bytes, ..Query::default() };
-                    let terms = tokenize::query(text);
+                    let terms = tokenize::query(text).all;
                     let dense = searcher.dense(&terms, &query, 50).unwrap().expect("they are common");
-                    let usual = searcher.usual(&terms, &query, 50).unwrap();
+                    let usual = searcher.usual(&terms, &[], &query, 50).unwrap();
                     assert_eq!(dense.total, usual.total, "{text} {sort:?} {size_min_bytes}");
                     assert!(dense.total > 100 && dense.ids.len() == 50);
                     // Sums of more than two numbers differ in the last bit by their order.
@@ -436,14 +491,35 @@ mod tests {
         // One word begins with "blu" and two with "gre".
         for (start, whole) in [("blu", Some("blue red")), ("gre", None)] {
             let terms = [Term::Starts(start.to_owned()), Term::Word("red".to_owned())];
-            let found = searcher.search(&terms, &Query::default(), 50).unwrap();
-            let usual = searcher.usual(&terms, &Query::default(), 50).unwrap();
+            let words = Words { all: terms.to_vec(), ..Words::default() };
+            let found = searcher.search(&words, &Query::default(), 50).unwrap();
+            let usual = searcher.usual(&terms, &[], &Query::default(), 50).unwrap();
             assert!(found.total == usual.total && found.total > 1_000, "{start}");
             if let Some(whole) = whole {
-                let word = searcher.usual(&tokenize::query(whole), &Query::default(), 50).unwrap();
+                let word = searcher.usual(&tokenize::query(whole).all, &[], &Query::default(), 50).unwrap();
                 assert_eq!((found.total, found.ids), (word.total, word.ids));
             }
         }
-        assert!(searcher.dense(&tokenize::query("red x99"), &Query::default(), 5).unwrap().is_none());
+        assert!(searcher.dense(&tokenize::query("red x99").all, &Query::default(), 5).unwrap().is_none());
+        let all = searcher.matching(&Words::default(), 0).unwrap().len();
+        let counts = ["red", "-red", "red -green", "red green"]
+            .map(|text| searcher.matching(&tokenize::query(text), 0).unwrap().len());
+        assert_eq!((counts[0] + counts[1], counts[2] + counts[3]), (all, counts[0]));
+    }
+
+    #[test]
+    fn an_index_of_another_format_is_told_and_made_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut indexer, _) = Indexer::open(folder.path(), 0).unwrap();
+        indexer.add(Entry { id: 1, text: "a ".to_owned(), size_bytes: 1, popularity: 0 }).unwrap();
+        indexer.commit(1).unwrap();
+        drop(indexer);
+        let list = folder.path().join(super::LIST);
+        let text = std::fs::read_to_string(&list).unwrap();
+        std::fs::write(&list, text.replace("\"2:1\"", "\"1:1\"")).unwrap();
+        assert_eq!(Searcher::open(folder.path()).map(|_| ()), Err(IndexError::Outdated));
+        let (_indexer, last) = Indexer::open(folder.path(), 1).unwrap();
+        assert_eq!(last, 0);
+        assert_eq!(Searcher::open(&folder.path().join("none")).map(|_| ()), Err(IndexError::Missing));
     }
 }

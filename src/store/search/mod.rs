@@ -5,12 +5,14 @@
 mod dense;
 #[cfg_attr(not(feature = "search"), path = "no_index.rs")]
 pub mod index;
+#[cfg(feature = "search")]
+mod read_only;
 pub mod tokenize;
 
-/// What somebody searches for: torrents with all of these words.
+/// What is searched for: torrents with all of these words.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Query {
-    /// Split like names are; none at all means every torrent.
+    /// Read by [`tokenize::query`]; none at all means every torrent.
     pub words: String,
     /// No smaller torrents.
     pub size_min_bytes: u64,
@@ -63,6 +65,10 @@ pub struct Page {
 pub enum IndexError {
     /// There is no index yet.
     Missing,
+    /// Another version of this program made it; the next writer makes it anew.
+    Outdated,
+    /// It may not be read.
+    Denied,
     /// It is damaged, or there is no space.
     Failed,
     /// This program was built without the feature `search`.

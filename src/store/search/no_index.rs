@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::tokenize::Term;
+use super::tokenize::Words;
 use super::{Entry, IndexError, Page, Query};
 
 /// Never made.
@@ -65,12 +65,17 @@ impl Searcher {
     }
 
     /// Unreachable.
-    pub fn search(&self, _terms: &[Term], _query: &Query, _limit: usize) -> Result<Page, IndexError> {
+    pub fn partial(&self) -> u64 {
         match *self {}
     }
 
     /// Unreachable.
-    pub fn matching(&self, _terms: &[Term], _size_min_bytes: u64) -> Result<Vec<i64>, IndexError> {
+    pub fn search(&self, _words: &Words, _query: &Query, _limit: usize) -> Result<Page, IndexError> {
+        match *self {}
+    }
+
+    /// Unreachable.
+    pub fn matching(&self, _words: &Words, _size_min_bytes: u64) -> Result<Vec<i64>, IndexError> {
         match *self {}
     }
 

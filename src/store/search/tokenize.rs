@@ -1,8 +1,9 @@
-//! Names as people search for them: words in lower case without accents, split at everything
-//! that is neither letter nor digit; scripts without spaces as pairs of characters.
+//! What a query asks for, and the text that the index takes of a torrent. Words are those of
+//! [`crate::model::words`].
 
 use crate::base::{Rng, hash};
-use crate::model::FileList;
+use crate::model::words::{Part, Splitter, has_phrase};
+use crate::model::{Charset, FileList};
 
 /// What a document must contain.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,21 +14,123 @@ pub enum Term {
     Starts(String),
 }
 
-/// The words of a query, each once, at most 32.
-pub fn query(text: &str) -> Vec<Term> {
-    let mut terms = Vec::new();
+/// What a query asks for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Words {
+    /// All of these, those of phrases included.
+    pub all: Vec<Term>,
+    /// None of these.
+    pub none: Vec<Term>,
+    /// Words that stand beside each other in a name: only the row itself can show that.
+    pub phrases: Vec<Phrase>,
+}
+
+/// `"some words"`, or `-"some words"`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Phrase {
+    /// From [`Splitter::plain`].
+    text: String,
+    /// It must not be there.
+    without: bool,
+}
+
+/// Reads a query: words, `-word` for none with that word, `"some words"` for these in a row, and
+/// `-"some words"`. Each word once, at most 32.
+pub fn query(text: &str) -> Words {
+    let mut words = Words::default();
     let mut splitter = Splitter::default();
-    splitter.split(text, &mut |word, part| {
-        let term = match part {
-            Part::Word | Part::Pair => Term::Word(word.to_owned()),
-            Part::Alone => Term::Starts(word.to_owned()),
-            Part::Tail => return,
+    let mut rest = text.trim_start();
+    while !rest.is_empty() {
+        let bare = rest.trim_start_matches('-');
+        let without = bare.len() < rest.len() && !bare.starts_with(char::is_whitespace);
+        let quote = bare.chars().next().filter(|c| matches!(c, '"' | '\u{201c}' | '\u{201d}' | '\u{201e}'));
+        let end = match quote {
+            Some(quote) => {
+                let body = &bare[quote.len_utf8()..];
+                let end = body.find(['"', '\u{201c}', '\u{201d}']).unwrap_or(body.len());
+                words.add(&mut splitter, &body[..end], true, without);
+                let after = &body[end..];
+                rest = after.strip_prefix(['"', '\u{201c}', '\u{201d}']).unwrap_or(after).trim_start();
+                continue;
+            }
+            None => bare.find(char::is_whitespace).unwrap_or(bare.len()),
         };
-        if terms.len() < QUERY_WORDS_MAX && !terms.contains(&term) {
-            terms.push(term);
+        words.add(&mut splitter, &bare[..end], false, without);
+        rest = bare[end..].trim_start();
+    }
+    words
+}
+
+impl Words {
+    /// True if it asks for nothing.
+    pub fn is_empty(&self) -> bool {
+        self.all.is_empty() && self.none.is_empty() && self.phrases.is_empty()
+    }
+
+    /// True if a document with this index text, of a torrent with these names, is asked for.
+    pub fn matches(&self, text: &str, name: &[u8], files: &FileList) -> bool {
+        let has = |term: &Term| match term {
+            Term::Word(word) => text.split(' ').any(|other| other == word),
+            Term::Starts(start) => text.split(' ').any(|other| other.starts_with(start.as_str())),
+        };
+        self.all.iter().all(has) && !self.none.iter().any(has) && self.phrases_match(name, files)
+    }
+
+    /// True if the phrases are as asked for in a torrent's name and the names of its files.
+    pub fn phrases_match(&self, name: &[u8], files: &FileList) -> bool {
+        if self.phrases.is_empty() {
+            return true;
         }
-    });
-    terms
+        let mut splitter = Splitter::default();
+        let mut found = vec![false; self.phrases.len()];
+        let mut look = |raw: &[u8]| {
+            let plain = splitter.plain(&files.charset().decode(raw));
+            for (found, phrase) in found.iter_mut().zip(&self.phrases) {
+                *found = *found || has_phrase(&plain, &phrase.text);
+            }
+        };
+        look(name);
+        each_name(files, &mut look);
+        self.phrases.iter().zip(found).all(|(phrase, found)| found != phrase.without)
+    }
+
+    /// True if one of the words asked for is in this text.
+    pub fn any_in(&self, text: &str) -> bool {
+        let mut splitter = Splitter::default();
+        let mut any = false;
+        splitter.split(text, &mut |word, _| {
+            any = any
+                || self.all.iter().any(|term| match term {
+                    Term::Word(own) => own == word,
+                    Term::Starts(start) => word.starts_with(start.as_str()),
+                });
+        });
+        any
+    }
+
+    fn add(&mut self, splitter: &mut Splitter, text: &str, quoted: bool, without: bool) {
+        let mut terms = Vec::new();
+        splitter.split(text, &mut |word, part| match part {
+            Part::Word | Part::Pair => terms.push(Term::Word(word.to_owned())),
+            Part::Alone => terms.push(Term::Starts(word.to_owned())),
+            Part::Piece | Part::Tail => {}
+        });
+        // More than one word, not to be there: each of them may be. A run of a script without spaces
+        // must be there whole, or its pairs might come from anywhere.
+        if terms.len() > 1 && (quoted || without) && self.phrases.len() < PHRASES_MAX {
+            self.phrases.push(Phrase { text: splitter.plain(text), without });
+        }
+        let to = match without {
+            false => &mut self.all,
+            true if terms.len() > 1 => return,
+            true => &mut self.none,
+        };
+        for term in terms {
+            if to.len() < QUERY_WORDS_MAX && !to.contains(&term) {
+                to.push(term);
+            }
+        }
+    }
 }
 
 /// Makes the text of the search index: every different word once, those of the name twice, so
@@ -49,252 +152,87 @@ impl Indexed {
         Self::default()
     }
 
-    /// The text for one torrent.
+    /// The text for one torrent; [`PARTIAL`] is among its words if it has more than the index takes.
     pub fn text(&mut self, name: &[u8], files: &FileList) -> String {
         let mut out = String::with_capacity(name.len() * 3);
         self.seen.clear();
-        self.add(name, 2, &mut out);
-        let mut budget = PATH_BYTES_MAX;
-        let mut before: Vec<&[u8]> = Vec::new();
-        for file in files.iter() {
-            for (depth, &component) in file.path.iter().enumerate() {
-                if before.get(depth) != Some(&component) && component != name {
-                    if component.len() > budget {
-                        return out;
-                    }
-                    budget -= component.len();
-                    self.add(component, 1, &mut out);
-                }
-            }
-            before = file.path;
+        let charset = files.charset();
+        let mut all = self.add(name, charset, 2, &mut out);
+        each_name(files, &mut |component| {
+            all = all && (component == name || self.add(component, charset, 1, &mut out));
+        });
+        if !all {
+            out.push_str(PARTIAL);
+            out.push(' ');
         }
         out
     }
 
-    fn add(&mut self, text: &[u8], times: usize, out: &mut String) {
+    /// False if there are too many words.
+    fn add(&mut self, text: &[u8], charset: Charset, times: usize, out: &mut String) -> bool {
         let Self { splitter, seen } = self;
-        splitter.split(&String::from_utf8_lossy(text), &mut |word, _| {
+        let mut all = true;
+        splitter.split(&charset.decode(text), &mut |word, _| {
             let key = std::hash::BuildHasher::hash_one(seen.hasher(), word);
-            if seen.len() < WORDS_MAX && seen.insert(key) {
+            if seen.len() >= WORDS_MAX {
+                all = all && seen.contains(&key);
+            } else if seen.insert(key) {
                 for _ in 0..times {
                     out.push_str(word);
                     out.push(' ');
                 }
             }
         });
+        all
     }
 }
 
-/// True if a document with this index text contains every term.
-pub fn matches(text: &str, terms: &[Term]) -> bool {
-    terms.iter().all(|term| match term {
-        Term::Word(word) => text.split(' ').any(|other| other == word),
-        Term::Starts(start) => text.split(' ').any(|other| other.starts_with(start.as_str())),
-    })
-}
-
-/// What a piece of text is.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Part {
-    /// A word between separators.
-    Word,
-    /// Two neighbours in a script without spaces.
-    Pair,
-    /// The only character of such a run.
-    Alone,
-    /// The last character of a longer run: indexed so that every character begins some piece.
-    Tail,
-}
-
-#[derive(Default)]
-struct Splitter {
-    word: String,
-    /// The character before, in a run of a script without spaces, and the run's length.
-    run: Option<(char, u32)>,
-}
-
-impl Splitter {
-    fn split(&mut self, text: &str, each: &mut impl FnMut(&str, Part)) {
-        self.word.clear();
-        self.run = None;
-        for c in text.chars() {
-            if c.is_ascii() {
-                if self.run.is_some() {
-                    self.end(each);
-                }
-                if c.is_ascii_alphanumeric() {
-                    self.push(c.to_ascii_lowercase());
-                } else if !self.word.is_empty() {
-                    self.end(each);
-                }
-            } else {
-                self.beyond_ascii(c, each);
+/// Hands over the components of all paths, but not those that the file before has in the same place.
+fn each_name(files: &FileList, each: &mut impl FnMut(&[u8])) {
+    let mut before: Vec<&[u8]> = Vec::new();
+    for file in files.iter() {
+        for (depth, &component) in file.path.iter().enumerate() {
+            if before.get(depth) != Some(&component) {
+                each(component);
             }
         }
-        self.end(each);
-    }
-
-    fn beyond_ascii(&mut self, c: char, each: &mut impl FnMut(&str, Part)) {
-        if is_combining(c) {
-            return;
-        }
-        if let '\u{ff01}'..='\u{ff5e}' = c {
-            let narrow = char::from_u32(u32::from(c) - 0xfee0).unwrap_or(' ');
-            if narrow.is_ascii_alphanumeric() && self.run.is_none() {
-                self.push(narrow.to_ascii_lowercase());
-            } else {
-                self.end(each);
-                if narrow.is_ascii_alphanumeric() {
-                    self.push(narrow.to_ascii_lowercase());
-                }
-            }
-        } else if is_unspaced(c) {
-            self.run_on(unvoiced(c), each);
-        } else {
-            if self.run.is_some() || !c.is_alphanumeric() {
-                self.end(each);
-            }
-            if c.is_alphanumeric() {
-                fold(c, &mut |folded| self.push(folded));
-            }
-        }
-    }
-
-    fn run_on(&mut self, c: char, each: &mut impl FnMut(&str, Part)) {
-        if !self.word.is_empty() && self.run.is_none() {
-            self.end(each);
-        }
-        let length = match self.run {
-            Some((before, length)) => {
-                self.word.clear();
-                self.word.push(before);
-                self.word.push(c);
-                each(&self.word, Part::Pair);
-                length + 1
-            }
-            None => 1,
-        };
-        self.run = Some((c, length));
-    }
-
-    fn end(&mut self, each: &mut impl FnMut(&str, Part)) {
-        match self.run.take() {
-            Some((last, length)) => {
-                self.word.clear();
-                self.word.push(last);
-                each(&self.word, if length == 1 { Part::Alone } else { Part::Tail });
-            }
-            None if !self.word.is_empty() => each(&self.word, Part::Word),
-            None => {}
-        }
-        self.word.clear();
-    }
-
-    fn push(&mut self, c: char) {
-        if self.word.len() + c.len_utf8() <= WORD_BYTES_MAX {
-            self.word.push(c);
-        }
+        before = file.path;
     }
 }
 
-/// Scripts that do not separate words: kana, Han, Hangul (its particles cling), Thai to Myanmar.
-fn is_unspaced(c: char) -> bool {
-    c.is_alphanumeric()
-        && matches!(c, '\u{3040}'..='\u{30ff}' | '\u{3400}'..='\u{4dbf}' | '\u{4e00}'..='\u{9fff}'
-            | '\u{ac00}'..='\u{d7af}' | '\u{f900}'..='\u{faff}' | '\u{20000}'..='\u{3ffff}'
-            | '\u{0e00}'..='\u{0eff}' | '\u{1000}'..='\u{109f}' | '\u{1780}'..='\u{17ff}')
-}
-
-/// Accents written as characters of their own, as macOS writes file names.
-fn is_combining(c: char) -> bool {
-    matches!(c, '\u{300}'..='\u{36f}' | '\u{3099}' | '\u{309a}' | '\u{200d}' | '\u{fe0f}' | '\u{ad}')
-}
-
-/// Kana without its voice mark, since it may have been written apart and dropped.
-fn unvoiced(c: char) -> char {
-    let base = u32::from(c) - if c >= '\u{30a0}' { 0x60.min(u32::from(c) - 0x3040) } else { 0 };
-    let back = match base {
-        0x304c..=0x3062 if base % 2 == 0 => 1,
-        0x3065 | 0x3067 | 0x3069 => 1,
-        0x3070..=0x307d if base % 3 == 1 => 1,
-        0x3070..=0x307d if base % 3 == 2 => 2,
-        0x3094 => 0x4e,
-        _ => 0,
-    };
-    if matches!(c, '\u{3040}'..='\u{30ff}') { char::from_u32(u32::from(c) - back).unwrap_or(c) } else { c }
-}
-
-/// Lower case, without accents: Latin, Greek, Cyrillic.
-fn fold(c: char, each: &mut impl FnMut(char)) {
-    let ascii = match u32::from(c) {
-        0xc0..=0xff => LATIN_1[(u32::from(c) - 0xc0) as usize],
-        0x100..=0x17f => LATIN_EXTENDED_A[(u32::from(c) - 0x100) as usize],
-        0x1a0 | 0x1a1 | 0x1d1 | 0x1d2 => b'o',
-        0x1cd | 0x1ce | 0x1ea0..=0x1eb7 => b'a',
-        0x1cf | 0x1d0 | 0x1ec8..=0x1ecb => b'i',
-        0x1af | 0x1b0 | 0x1d3..=0x1dc | 0x1ee4..=0x1ef1 => b'u',
-        0x218 | 0x219 => b's',
-        0x21a | 0x21b => b't',
-        0x1eb8..=0x1ec7 => b'e',
-        0x1ecc..=0x1ee3 => b'o',
-        0x1ef2..=0x1ef9 => b'y',
-        _ => 0,
-    };
-    match (c, ascii) {
-        ('ß' | 'ẞ', _) => "ss".chars().for_each(each),
-        ('æ' | 'Æ', _) => "ae".chars().for_each(each),
-        ('œ' | 'Œ', _) => "oe".chars().for_each(each),
-        ('þ' | 'Þ', _) => "th".chars().for_each(each),
-        (_, 1..) => each(char::from(ascii)),
-        (_, 0) => c.to_lowercase().filter(|&c| !is_combining(c)).for_each(|c| each(unaccented(c))),
-    }
-}
-
-fn unaccented(c: char) -> char {
-    match c {
-        'ά' => 'α',
-        'έ' => 'ε',
-        'ή' => 'η',
-        'ί' | 'ϊ' | 'ΐ' => 'ι',
-        'ό' => 'ο',
-        'ύ' | 'ϋ' | 'ΰ' => 'υ',
-        'ώ' => 'ω',
-        'ς' => 'σ',
-        'ё' => 'е',
-        'й' => 'и',
-        'ї' => 'і',
-        other => other,
-    }
-}
-
-/// U+00C0 to U+00FF; 0 where there is no single letter.
-const LATIN_1: &[u8; 64] = b"aaaaaa\0ceeeeiiiidnooooo\0ouuuuy\0\0aaaaaa\0ceeeeiiiidnooooo\0ouuuuy\0y";
-
-/// U+0100 to U+017F.
-const LATIN_EXTENDED_A: &[u8; 128] = b"aaaaaaccccccccddddeeeeeeeeeegggggggghhhhiiiiiiiiii\0\0jjkkk\
-lllllllllnnnnnnnnn\0oooooo\0\0rrrrrrssssssssttttttuuuuuuuuuuuuwwyyyzzzzzzs";
+/// A word that no name has: its torrent has more words than the index takes.
+pub const PARTIAL: &str = "\u{1}partial";
 
 /// Nobody types more; each costs a look into every segment of the index.
 const QUERY_WORDS_MAX: usize = 32;
 
-/// Longer words are cut, in the index and in queries alike: a hash as a name is found by it.
-const WORD_BYTES_MAX: usize = 40;
+/// Each is looked for in the rows themselves.
+const PHRASES_MAX: usize = 8;
 
-/// Of one torrent. The dictionary of the index should not grow with one list of random names.
-const WORDS_MAX: usize = 4_096;
-
-/// Of one torrent's paths: file 2,000 of a list tells nobody anything new.
-const PATH_BYTES_MAX: usize = 64 << 10;
+/// Different words of one torrent. The largest file lists (16 MiB) have about so many; what is made
+/// up to fill the index has more.
+pub const WORDS_MAX: usize = 1 << 18;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::words::WORD_BYTES_MAX;
 
     fn words(text: &str) -> Vec<String> {
         let indexed = Indexed::new().text(text.as_bytes(), &FileList::default());
         let mut words: Vec<String> = indexed.split_whitespace().map(str::to_owned).collect();
         words.dedup();
         words
+    }
+
+    fn word(text: &str) -> Term {
+        Term::Word(text.to_owned())
+    }
+
+    fn finds(words: &str, name: &str) -> bool {
+        let files = FileList::default();
+        let text = Indexed::new().text(name.as_bytes(), &files);
+        query(words).matches(&text, name.as_bytes(), &files)
     }
 
     #[test]
@@ -310,11 +248,20 @@ mod tests {
     fn accents_and_case_fold() {
         assert_eq!(
             words("AMÉLIE Žižek ĳ Straße Ørsted Nguyễn"),
-            ["amelie", "zizek", "ĳ", "strasse", "orsted", "nguyen"]
+            ["amelie", "zizek", "ij", "strasse", "orsted", "nguyen"]
         );
         assert_eq!(words("Ame\u{301}lie"), ["amelie"]);
         assert_eq!(words("ЁЛКА Μάτριξ"), ["елка", "ματριξ"]);
         assert_eq!(words("Ｆｕｌｌ１"), ["full1"]);
+        assert!(finds("wladyslaw", "Władysław") && finds("ПРИВЕТ ЎЗБЕК", "привет у\u{306}збек"));
+    }
+
+    #[test]
+    fn an_apostrophe_may_be_left_out() {
+        for query in ["oceans", "ocean's", "ocean", "OCEAN\u{2019}S eleven"] {
+            assert!(finds(query, "Ocean's Eleven"), "{query}");
+        }
+        assert!(finds("ocean's", "Oceans 11") && finds("amour", "L'Amour") && !finds("ocean's", "ocean x s"));
     }
 
     #[test]
@@ -322,17 +269,46 @@ mod tests {
         assert_eq!(words("三体01"), ["三体", "体", "01"]);
         assert_eq!(words("が"), words("か\u{3099}"));
         assert_eq!(words("ガパヴ"), ["カハ", "ハウ", "ウ"]);
-        assert_eq!(query("体"), [Term::Starts("体".to_owned())]);
-        assert_eq!(query("三体x"), [Term::Word("三体".to_owned()), Term::Word("x".to_owned())]);
+        assert_eq!(query("体").all, [Term::Starts("体".to_owned())]);
+        assert_eq!(query("三体x").all, [word("三体"), word("x")]);
     }
 
     #[test]
     fn any_part_of_a_cjk_name_is_found() {
-        let text = Indexed::new().text("新世紀エヴァンゲリオン".as_bytes(), &FileList::default());
-        for part in ["新", "世紀", "エヴァ", "ン", "新世紀エヴァンゲリオン"] {
-            assert!(matches(&text, &query(part)), "{part}");
+        for part in ["新", "世紀", "エヴァ", "ン", "新世紀エヴァンゲリオン", "ｴｳﾞｧ"]
+        {
+            assert!(finds(part, "新世紀エヴァンゲリオン"), "{part}");
         }
-        assert!(!matches(&text, &query("旧")));
+        assert!(!finds("旧", "新世紀エヴァンゲリオン"));
+    }
+
+    #[test]
+    fn pictures_are_found() {
+        assert!(finds("🎬", "film 🎬!") && finds("🎬🔥", "🔥 film🎬") && !finds("🔥", "film 🎬"));
+        assert!(finds("❤", "I ❤\u{fe0f} x") && finds("🇩🇪", "Krimi 🇩🇪") && finds("👍", "👍🏽"));
+    }
+
+    #[test]
+    fn words_may_be_left_out_and_stand_in_a_row() {
+        assert_eq!(query("a -b").none, [word("b")]);
+        assert_eq!(
+            (query("a - b").all, query("a-b").all),
+            (vec![word("a"), word("b")], vec![word("a"), word("b")])
+        );
+        assert!(finds("linux -debian", "Linux Mint") && !finds("linux -debian", "Debian Linux"));
+        assert!(finds("\"big short\"", "The.Big.Short") && !finds("\"big short\"", "Short Big"));
+        assert!(finds("a -\"big short\"", "a short big") && !finds("a -\"big short\"", "a big_short"));
+        assert!(
+            finds("“big short”", "big short")
+                && finds("\"open end", "open.end")
+                && finds("7\" vinyl", "7 vinyl")
+        );
+        assert!(
+            finds("-映画", "映x画") && !finds("x -映画館", "x 新映画館") && finds("x -映画館", "x 映画 画館")
+        );
+        assert!(finds("\"one\"", "one") && query("\"one\"").phrases.is_empty());
+        assert!(query("- -- \"\" -\"\"").is_empty());
+        assert!(finds("-b", "a") && !finds("-b", "a b"));
     }
 
     #[test]
@@ -344,15 +320,39 @@ mod tests {
         }
         let text = Indexed::new().text(b"Name", &files);
         assert!(text.starts_with("name name folder file0 bin file1 "));
-        assert!(text.split_whitespace().count() <= WORDS_MAX + 1);
+        assert!(text.ends_with(" file19999 ") && !text.contains(PARTIAL));
         let long = "a".repeat(100);
         assert_eq!(words(&long), [&long[..WORD_BYTES_MAX]]);
-        assert_eq!(query(&long), [Term::Word(long[..WORD_BYTES_MAX].to_owned())]);
-        assert_eq!(query(&"a b c d e f g h ".repeat(9)).len(), 8);
+        assert_eq!(query(&long).all, [word(&long[..WORD_BYTES_MAX])]);
+        assert_eq!(query(&"a b c d e f g h ".repeat(9)).all.len(), 8);
+        let many: String = (0..99).map(|number| format!("a{number} -b{number} \"c d{number}\" ")).collect();
+        let many = query(&many);
+        assert!(
+            many.all.len() <= QUERY_WORDS_MAX
+                && many.none.len() <= QUERY_WORDS_MAX
+                && many.phrases.len() == 8
+        );
+    }
+
+    #[test]
+    fn what_is_too_much_for_the_index_is_marked() {
+        let mut files = FileList::default();
+        let name: String = (0..WORDS_MAX).map(|number| format!("{number:x} ")).collect();
+        files.push(1, [&b"last"[..]].into_iter());
+        let text = Indexed::new().text(name.as_bytes(), &files);
+        assert!(text.ends_with(&format!(" {PARTIAL} ")) && !text.contains("last"));
+    }
+
+    #[test]
+    fn names_in_other_encodings_are_indexed_decoded() {
+        let name = b"\xb5\xe7\xd3\xb0";
+        let mut files = FileList::default();
+        files.find_charset(name, Charset::named(b"GBK"));
+        assert_eq!(Indexed::new().text(name, &files), "电影 电影 影 影 ");
     }
 
     #[test]
     fn raw_bytes_do_no_harm() {
-        assert_eq!(query(&String::from_utf8_lossy(b"\xff\xfeok\xff")), [Term::Word("ok".to_owned())]);
+        assert_eq!(query(&String::from_utf8_lossy(b"\xff\xfeok\xff")).all, [word("ok")]);
     }
 }
