@@ -84,7 +84,7 @@ impl<'a> World<'a> {
         let config = listener::Config { rate, ..listener::Config::local() };
         dns.listener = Some(Box::new(Listener::new(config, &mut rng)));
         if flags & 0x10 == 0 {
-            dns.zones = LOCAL.0.clone();
+            dns.serve_zones(LOCAL.0.clone());
         }
         for (nth, list) in LOCAL.1.iter().enumerate() {
             if flags >> 5 & 1 << nth == 0 {
@@ -456,7 +456,7 @@ impl<'a> World<'a> {
                 let (dns, mut cx) = self.cx();
                 match wish {
                     Wish::Bind(socket, _) => dns.resolver.on_bound(&mut cx, socket, Ok(())),
-                    Wish::Connect { conn, .. } => dns.resolver.conn_lost(&mut cx, conn),
+                    Wish::Connect { conn, .. } => dns.resolver.conn_lost(&mut cx, conn, false),
                     Wish::Unbind(_) | Wish::Write(_) | Wish::Close(_) => {}
                 }
                 idle = false;

@@ -252,7 +252,7 @@ impl<'a> World<'a> {
     fn lose(&mut self, conn: Token) {
         self.conns.remove(&conn);
         let (dns, mut cx) = self.cx();
-        dns.resolver.conn_lost(&mut cx, conn);
+        dns.resolver.conn_lost(&mut cx, conn, false);
     }
 
     fn write(&mut self, conn: Token) {

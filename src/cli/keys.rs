@@ -1,11 +1,15 @@
 //! Every setting of the engine: one row for its flag, its environment variable, its key in the
 //! configuration file, its default and its help.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::names::parse_forwarder;
 use super::units;
 use crate::base::Network;
+use crate::dns;
+use crate::embed::system::why_not;
+use crate::reactor::Listen;
+use crate::reactor::sys::interface;
 
 /// One setting.
 #[derive(Debug)]
@@ -35,6 +39,8 @@ pub enum Kind {
     Address,
     /// `IP:PORT` or `off`.
     AddressOrOff,
+    /// Several `IP:PORT`, or ports alone, or `off`.
+    AddressesOrOff,
     /// Several `IP:PORT`.
     Addresses,
     /// Bytes per second; 0 is no limit.
@@ -105,13 +111,14 @@ impl Key {
 
     /// May be given several times.
     pub fn repeats(&self) -> bool {
-        matches!(self.kind, Kind::Addresses | Kind::Hosts | Kind::Networks | Kind::Servers | Kind::Texts)
+        use Kind::{Addresses, AddressesOrOff, Hosts, Networks, Servers, Texts};
+        matches!(self.kind, Addresses | AddressesOrOff | Hosts | Networks | Servers | Texts)
     }
 
     /// What stands for the value in `--help`.
     pub fn value_name(&self) -> &'static str {
         match self.kind {
-            Kind::Address | Kind::AddressOrOff | Kind::Addresses => "ADDR",
+            Kind::Address | Kind::AddressOrOff | Kind::Addresses | Kind::AddressesOrOff => "ADDR",
             Kind::ByteRate => "BYTES/s",
             Kind::Choice(_) => "WORD",
             Kind::Count => "N",
@@ -134,7 +141,8 @@ impl Key {
     pub fn check(&self, text: &str) -> Result<(), String> {
         match self.kind {
             Kind::Address | Kind::Addresses => parse_address(text).map(drop),
-            Kind::AddressOrOff if is_off(text) => Ok(()),
+            Kind::AddressOrOff | Kind::AddressesOrOff if is_off(text) => Ok(()),
+            Kind::AddressesOrOff => parse_addresses(text).map(drop),
             Kind::AddressOrOff => parse_address(text).map(drop),
             Kind::ByteRate => units::parse_byte_rate(text).map(drop),
             Kind::Choice(words) if words.contains(&text) => Ok(()),
@@ -174,9 +182,36 @@ impl Group {
 
 /// `IP:PORT`, IPv6 in brackets.
 pub fn parse_address(text: &str) -> Result<SocketAddr, String> {
-    let problem =
-        || format!("`{text}` is not an address with a port; write for example 0.0.0.0:6881 or [::]:6881");
-    text.trim().parse().map_err(|_| problem())
+    let problem = |why: &str| {
+        format!("`{text}` is not an address with a port{why}; write for example 0.0.0.0:6881 or [::]:6881")
+    };
+    let plain = text.trim();
+    if let Some(addr) = plain.parse().ok().filter(|addr: &SocketAddr| !lacks_scope(addr)) {
+        return Ok(addr);
+    }
+    let has_port = plain.starts_with('[') && !plain.ends_with(']');
+    match dns::system::address(plain, 0, interface::index) {
+        Ok(addr) if has_port => Ok(addr),
+        Err(bad) if bad != dns::system::BadServer::Address => Err(problem(&format!(" ({})", why_not(bad)))),
+        _ => Err(problem("")),
+    }
+}
+
+/// A link-local address, which means nothing without its interface.
+fn lacks_scope(addr: &SocketAddr) -> bool {
+    matches!(addr, SocketAddr::V6(addr) if addr.ip().is_unicast_link_local() && addr.scope_id() == 0)
+}
+
+/// `IP:PORT`, or a port alone: there on every address of both families.
+pub fn parse_addresses(text: &str) -> Result<Vec<Listen>, String> {
+    match text.trim().parse::<u16>() {
+        Ok(0) => Err("port 0 is none; give one, for example 53".to_owned()),
+        Ok(port) => {
+            let any: [IpAddr; 2] = [Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()];
+            Ok(any.map(|ip| Listen { addr: SocketAddr::new(ip, port), explicit: false }).into())
+        }
+        Err(_) => parse_address(text).map(|addr| vec![Listen { addr, explicit: true }]),
+    }
 }
 
 /// `IP/BITS`, or an address alone.
@@ -237,7 +272,7 @@ pub const KEYS: &[Key] = &[
     everyday("config", Kind::Path, "", Group::Place, "Read settings from this TOML file, keys named as the flags"),
     everyday("listen", Kind::Addresses, "0.0.0.0:6881 [::]:6881", Group::Place, "Where the DHT node listens; may be given several times"),
     later("http", Kind::AddressOrOff, "127.0.0.1:3000", Group::Place, "Where the API listens, or off [env also: PORT]"),
-    everyday("dns", Kind::AddressOrOff, "off", Group::Place, "Where questions about names are answered (UDP and TCP), or off"),
+    everyday("dns", Kind::AddressesOrOff, "off", Group::Place, "Where questions about names are answered (UDP and TCP): ADDR:PORT, or PORT for all addresses; may be given several times"),
     detail("interface", Kind::Text, "", Group::Place, "Use only this network interface"),
     detail("bootstrap", Kind::Hosts, "dht.libtorrent.org:25401 dht.transmissionbt.com:6881 router.bt.ouinet.work:6881 router.silotis.us:6881", Group::Place, "Nodes to ask first; may be given several times"),
 
@@ -278,13 +313,15 @@ pub const KEYS: &[Key] = &[
     later("health-interval", Kind::Duration, "30s", Group::Serve, "Time between health broadcasts"),
     later("system-interval", Kind::Duration, "60s", Group::Serve, "Time between system broadcasts"),
 
-    everyday("dns-forwarder", Kind::Servers, "", Group::Dns, "DNS server to ask, ADDR[#NAME] or tls://ADDR[#NAME]; may be given several times [default: resolv.conf]"),
+    everyday("dns-forwarder", Kind::Servers, "", Group::Dns, "DNS server to ask, ADDR[#NAME] or tls://ADDR[#NAME], with /SUFFIX/ before it only for names in that; may be given several times [default: resolv.conf]"),
     detail("dns-strategy", Kind::Choice(&["strict", "parallel", "fastest"]), "fastest", Group::Dns, "How forwarders are chosen"),
     detail("dns-zone", Kind::Texts, "", Group::Dns, "Zone file to answer from; may be given several times"),
     detail("dns-policy", Kind::Texts, "", Group::Dns, "RPZ zone, hosts file or list of names to block, file or URL; may be given several times"),
     detail("dns-policy-shrink", Kind::Percent, "50", Group::Dns, "Percent of its rules that a list of --dns-policy may lose at once; more, and the one before stays"),
-    detail("dns-allow", Kind::Networks, "", Group::Dns, "Networks that may ask; may be given several times [default: private and loopback]"),
+    detail("dns-allow", Kind::Networks, "", Group::Dns, "Networks that may ask; may be given several times [default: private, loopback, and those of this machine's interfaces]"),
     detail("dns-rate", Kind::Rate, "1000/s", Group::Dns, "Answers a second for each client address, loopback exempt"),
+    detail("dns-rebind-protect", Kind::Switch, "off", Group::Dns, "Leave private addresses out of answers about public names (DNS rebinding)"),
+    detail("dns-rebind-allow", Kind::Texts, "", Group::Dns, "Domain whose names may have private addresses all the same; may be given several times"),
     detail("preconnect", Kind::Switch, "off", Group::Dns, "Keep connections to the targets warm; on if --targets is given"),
     everyday("targets", Kind::Path, "", Group::Dns, "File of targets, HOST PORT PROTOCOL on each line"),
 

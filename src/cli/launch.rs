@@ -27,6 +27,8 @@ pub struct Crawler<O> {
     pub handle: Handle,
     /// Where DHT nodes listen.
     pub bound: Vec<SocketAddr>,
+    /// Where questions about names are answered.
+    pub answering: Vec<SocketAddr>,
 }
 
 /// Opens sockets and archive, and puts an engine between them. `observer` is handed what the
@@ -44,14 +46,14 @@ pub fn launch<O: Observer<Engine>>(
     let opened = Store::open(store, move || wake.wake());
     let (store, recovered): (Store, Recovered) = opened.map_err(|fault| open_failure(&db, fault))?;
     // Those of the listener for names come last, and are bound if anything is.
-    let nodes = listening.bound().len() - config.dns_listen.len();
+    let nodes = listening.bound_of_first(reactor.listen.len() - config.dns_listen.len());
     let (bound, dns) = listening.bound().split_at(nodes);
     (config.listen, config.dns_listen) = (bound.to_vec(), dns.to_vec());
-    let bound = bound.to_vec();
+    let (bound, answering) = (bound.to_vec(), dns.to_vec());
     let handle = listening.handle();
     let observer = observer(handle.clone(), &recovered.settings);
     let engine = Engine::new(config, recovered, entropy()?, clock.now(), clock.unix());
-    Ok(Crawler { reactor: Reactor::new(listening, engine, store, observer), handle, bound })
+    Ok(Crawler { reactor: Reactor::new(listening, engine, store, observer), handle, bound, answering })
 }
 
 /// Turns until told to stop; then everything acknowledged is written. What is left is there to be
@@ -82,10 +84,14 @@ pub fn engine_config(settings: &RunSettings, filter: Filter, targets: Vec<Target
         metadata_max: settings.metadata_bytes_max,
         ports_below_1024: settings.low_ports,
         filter,
-        dns_listen: settings.dns.into_iter().collect(),
+        dns_listen: settings.dns.iter().map(|listen| listen.addr).collect(),
         dns_clients: settings.dns_clients.clone(),
         targets,
-        dns: dns::Config { strategy: settings.dns_strategy, ..dns::Config::new(Vec::new()) },
+        dns: dns::Config {
+            strategy: settings.dns_strategy,
+            rebinding: settings.dns_rebinding.clone(),
+            ..dns::Config::new(Vec::new())
+        },
         ..Config::new(Vec::new(), settings.rates)
     }
 }
@@ -94,10 +100,9 @@ pub fn engine_config(settings: &RunSettings, filter: Filter, targets: Vec<Target
 pub fn reactor_config(settings: &RunSettings) -> ReactorConfig {
     let explicit = !settings.listen_is_default;
     let nodes = settings.listen.iter().map(|addr| Listen { addr: *addr, explicit });
-    let dns = settings.dns.map(|addr| Listen { addr, explicit: true });
     ReactorConfig {
-        listen: nodes.chain(dns).collect(),
-        accept: settings.dns.into_iter().collect(),
+        listen: nodes.chain(settings.dns.iter().copied()).collect(),
+        accept: settings.dns.clone(),
         udp_batch: settings.udp_batch,
         interface: settings.interface.clone(),
         signals: true,

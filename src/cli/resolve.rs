@@ -359,7 +359,7 @@ impl Observer<Engine> for Session {
             Answer::Looked(looked) => {
                 self.shown.set_host(looked);
                 let failure = looked.failure.filter(|_| looked.addresses.is_empty());
-                (failure, Some(&looked.source), looked.elapsed)
+                (failure, looked.source.as_ref(), looked.elapsed)
             }
             Answer::Records(resolved) => {
                 self.shown.set_records(resolved);
@@ -377,7 +377,8 @@ impl Observer<Engine> for Session {
             // A signal stops the engine, and only this tells of it.
             self.stop();
         }
-        let silent = matches!(failure, Some(dns::Failure::Timeout | dns::Failure::Unreachable));
+        use dns::Failure::{Refused, Timeout, Unreachable};
+        let silent = matches!(failure, Some(Timeout | Unreachable | Refused));
         if silent && self.servers.are_known() && self.places[place].tries < TRIES_MAX {
             self.again.push_back(place);
         } else {

@@ -42,7 +42,7 @@ pub fn run(flags: &RunFlags) -> Result<Outcome, Failure> {
         |handle, kept| Watch::new(&settings, reload, handle, kept),
     )?;
     log::info!("the archive is {}", settings.db.display());
-    if let Some(addr) = settings.dns {
+    for addr in &crawler.answering {
         log::info!("questions about names are answered on {addr}");
     }
     let _names = begin(&settings, &crawler.handle)?;
@@ -110,8 +110,8 @@ fn no_thread(fault: std::io::Error) -> Failure {
 
 /// Tells the engine whom to ask about names, and whom to contact first.
 fn begin(settings: &RunSettings, handle: &Handle) -> Result<Follow, Failure> {
-    let follow =
-        Follow::spawn(settings.forwarders.clone(), settings.dns, handle.clone()).map_err(no_thread)?;
+    let own = settings.dns.iter().map(|listen| listen.addr).collect();
+    let follow = Follow::spawn(settings.forwarders.clone(), own, handle.clone()).map_err(no_thread)?;
     let (literals, names): (Vec<_>, Vec<_>) =
         settings.bootstrap.iter().cloned().partition(|host| literal(host).is_some());
     let literals = literals.iter().filter_map(literal).collect();

@@ -9,8 +9,9 @@ use super::layers::{Given, Layers, Origin};
 use super::names;
 use super::units;
 use super::zones;
-use crate::dns::{ForwarderConfig, Strategy, listener};
+use crate::dns::{ForwarderConfig, Rebinding, Strategy, listener};
 use crate::engine::config::Rates;
+use crate::reactor::Listen;
 
 /// Everything `run` can be told, parsed.
 #[derive(Clone, Debug)]
@@ -47,7 +48,9 @@ pub struct RunSettings {
     /// How one of them is chosen.
     pub dns_strategy: Strategy,
     /// Where questions about names are answered.
-    pub dns: Option<SocketAddr>,
+    pub dns: Vec<Listen>,
+    /// Private addresses are left out of answers about public names.
+    pub dns_rebinding: Option<Rebinding>,
     /// Who may ask there, and how much.
     pub dns_clients: listener::Config,
     /// Zones that are answered from, and lists of what is answered otherwise.
@@ -119,7 +122,8 @@ impl RunSettings {
             metadata_bytes_max: values.one("metadata-max", units::parse_size)?,
             forwarders: values.each("dns-forwarder", names::parse_forwarder)?,
             dns_strategy: values.one("dns-strategy", strategy)?,
-            dns: values.address_or_off("dns")?,
+            dns: values.addresses_or_off("dns")?,
+            dns_rebinding: values.dns_rebinding()?,
             dns_clients: values.dns_clients()?,
             dns_local: values.local_files()?,
             preconnect: match values.origin("preconnect") {
@@ -170,7 +174,7 @@ impl RunSettings {
         if self.listen.is_empty() {
             return Err(Failure::usage("--listen names no address; give one, for example 0.0.0.0:6881"));
         }
-        if self.dns.is_some_and(|addr| addr.port() == 0) {
+        if self.dns.iter().any(|listen| listen.addr.port() == 0) {
             return Err(Failure::usage(
                 "--dns needs a port, the same for UDP and TCP; give one, for example 53",
             ));
@@ -265,9 +269,26 @@ impl Values {
         all.map_err(|fault| Failure::usage(format!("--{name}: {fault}")))
     }
 
-    fn address_or_off(&self, name: &str) -> Result<Option<SocketAddr>, Failure> {
-        let given = self.text(name).filter(|text| !keys::is_off(text));
-        given.map(|_| self.one(name, keys::parse_address)).transpose()
+    /// None if the last that was given is `off`.
+    fn addresses_or_off(&self, name: &str) -> Result<Vec<Listen>, Failure> {
+        if self.text(name).is_none_or(keys::is_off) {
+            return Ok(Vec::new());
+        }
+        let parse =
+            |text: &str| if keys::is_off(text) { Ok(Vec::new()) } else { keys::parse_addresses(text) };
+        let mut all: Vec<Listen> = Vec::new();
+        for listen in self.each(name, parse)?.into_iter().flatten() {
+            match all.iter_mut().find(|known| known.addr == listen.addr) {
+                Some(known) => known.explicit |= listen.explicit,
+                None => all.push(listen),
+            }
+        }
+        Ok(all)
+    }
+
+    fn dns_rebinding(&self) -> Result<Option<Rebinding>, Failure> {
+        let allowed = self.each("dns-rebind-allow", names::parse_suffix)?;
+        Ok(self.one("dns-rebind-protect", keys::parse_switch)?.then_some(Rebinding { allowed }))
     }
 
     fn dns_clients(&self) -> Result<listener::Config, Failure> {
@@ -276,7 +297,10 @@ impl Values {
         let rate = u32::try_from(rate)
             .map_err(|_| Failure::usage(format!("--dns-rate: {rate} is too large; give a smaller one")))?;
         let local = listener::Config::local();
-        Ok(listener::Config { allow: if allow.is_empty() { local.allow } else { allow }, rate })
+        if allow.is_empty() {
+            return Ok(listener::Config { rate, ..local });
+        }
+        Ok(listener::Config { allow, own_networks: false, rate })
     }
 
     fn small(&self, name: &str) -> Result<u32, Failure> {

@@ -2,6 +2,7 @@
 //! whoever's aliases lead there, and whoever asks for it himself.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::Failure;
 use super::answer::{Answer, CHAIN_MAX, Chain, Reading};
@@ -9,7 +10,7 @@ use super::cache::{Freshness, Key};
 use super::forwarders::Set;
 use super::query::Lead;
 use super::resolver::{ROUNDS, Resolver, WAITERS_MAX};
-use crate::base::{Cx, Token};
+use crate::base::{Cx, Instant, Token};
 use crate::model::dns::Source;
 use crate::wire::dns::{Message, Name};
 
@@ -22,6 +23,13 @@ pub(super) struct Led {
     distrusted: Set,
 }
 
+impl Led {
+    /// It is about this query.
+    pub(super) fn is_of(&self, query: Token) -> bool {
+        self.query == query
+    }
+}
+
 impl Resolver {
     /// The answer was only aliases, by this try's or from what is remembered: what they lead to is
     /// asked for, unless it is known.
@@ -30,10 +38,19 @@ impl Resolver {
         cx: &mut Cx<'_>,
         token: Token,
         number: Option<u32>,
-        chain: Chain,
+        (chain, source): (Chain, Source),
         target: &Name,
     ) {
         let Some(query) = self.queries.get(token) else { return };
+        if self.is_here(target, query.kind) {
+            // What is looked for on this machine is no forwarder's business.
+            let aliases =
+                Name::from_wire(query.name()).and_then(|name| Answer::of_aliases((&name, query.kind), chain));
+            return match aliases {
+                Some(aliases) => self.answered(cx, token, number, (aliases, source)),
+                None => self.useless(cx, token, number, Failure::Malformed),
+            };
+        }
         let key = Key::new(target, query.kind, query.variant);
         let known = match self.cache.find(&key, cx.now) {
             Some((entry, Freshness::Fresh(_) | Freshness::Renew(_))) => {
@@ -95,10 +112,15 @@ impl Resolver {
 
     /// Those who are to learn something learn it, one after the other however long the chain is.
     pub(super) fn lead_on(&mut self, cx: &mut Cx<'_>) {
-        if std::mem::replace(&mut self.leading, true) {
+        // What is left over of the last time comes first, and then these.
+        if self.led_at < Instant::FAR || std::mem::replace(&mut self.leading, true) {
             return;
         }
-        while let Some(Led { query: token, to, outcome, distrusted }) = self.led.pop_front() {
+        let mut bytes = 0;
+        while bytes < LED_AT_ONCE
+            && let Some(Led { query: token, to, outcome, distrusted }) = self.led.pop_front()
+        {
+            bytes += outcome.as_ref().map_or(0, |(answer, _)| answer.size());
             let Some(query) = self.queries.get_mut(token) else { continue };
             let Some(lead) = query.lead.take_if(|lead| lead.to == to) else { continue };
             match outcome {
@@ -114,6 +136,7 @@ impl Resolver {
             }
         }
         self.leading = false;
+        self.led_at = if self.led.is_empty() { Instant::FAR } else { cx.now + LED_PAUSE };
     }
 
     /// Reads what is known of where the aliases lead.
@@ -128,9 +151,9 @@ impl Resolver {
         let Some(query) = self.queries.get(token) else { return };
         let at = message.question.and_then(|question| Name::from_wire(question.name));
         let Some((name, at)) = Name::from_wire(query.name()).zip(at) else { return };
-        match Answer::read(message, (&name, query.kind), chain, &at, self.config.cache.ttl_max) {
+        match Answer::read(message, (&name, query.kind), chain, &at, self.terms(false)) {
             Reading::Whole(answer) => self.answered(cx, token, None, (answer, source)),
-            Reading::Follow(chain, target) => self.follow(cx, token, None, chain, &target),
+            Reading::Follow(chain, target) => self.follow(cx, token, None, (chain, source), &target),
             Reading::Useless(useless) => self.useless(cx, token, None, useless.into()),
         }
     }
@@ -154,9 +177,10 @@ impl Resolver {
         // Once more, those who are not to blame.
         query.round = query.round.max(ROUNDS - 2);
         let (followers, distrusted) = (std::mem::take(&mut query.followers), query.distrusted);
+        let among = query.among;
         let forlorn = query.waiters.is_empty() && !followers.is_empty();
         self.tell_followers(followers, token, &Err(Failure::Chain), distrusted);
-        if forlorn || self.forwarders.choose(distrusted, cx.rng) == 0 {
+        if forlorn || self.forwarders.choose(among, distrusted, cx.rng) == 0 {
             self.end(cx, token, Err(Failure::Chain));
         } else {
             self.ask_next(cx, token);
@@ -164,3 +188,8 @@ impl Resolver {
         self.lead_on(cx);
     }
 }
+
+/// Bytes of answers that are read in one go for queries whose aliases lead to them: so many may wait
+/// for one that all of them together would take a second. Reading takes some 10 ns a byte.
+const LED_AT_ONCE: usize = 64 << 10;
+const LED_PAUSE: Duration = Duration::from_millis(1);

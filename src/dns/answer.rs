@@ -1,10 +1,13 @@
 //! From a forwarder's response to what is kept and handed on: only what belongs to the question,
 //! in an order that can be followed, written anew in one form.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use super::Given;
 use super::signatures::{Set, Signatures};
 use crate::wire::dns::{
     CLASS_IN, Fault, Flags, HEADER_LEN, Kind, Message, Name, Rcode, Record, Section, Writer, expand,
-    is_opaque,
+    is_opaque, parent,
 };
 
 /// Everything that is known about one question: a response without id and EDNS.
@@ -19,6 +22,17 @@ pub struct Answer {
     pub ttl: u32,
     /// There is no such record or no such name (RFC 2308).
     pub negative: bool,
+    /// There are aliases in it, though none was asked for.
+    pub aliased: bool,
+}
+
+/// What is taken of a response.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms<'a> {
+    /// No TTL is taken for longer, in seconds.
+    pub ttl_max: u32,
+    /// Private addresses are left out, but for those of names within these (DNS rebinding).
+    pub public: Option<&'a [Name]>,
 }
 
 /// What a response says about the question that was asked.
@@ -98,22 +112,20 @@ impl Chain {
 
 impl Answer {
     /// Reads a response to `kind` of `name`; `asked` is what the client asked for, and `chain` how
-    /// it came from there to `name`. No TTL is taken for longer than `ttl_max`. The response's header
-    /// and question have been compared already.
+    /// it came from there to `name`. The response's header and question have been compared already.
     pub fn read(
         message: &Message<'_>,
         asked: (&Name, Kind),
         chain: Chain,
         name: &Name,
-        ttl_max: u32,
+        terms: Terms<'_>,
     ) -> Reading {
         let rcode = message.header.flags.rcode();
         if rcode != Rcode::NOERROR && rcode != Rcode::NXDOMAIN {
             return Reading::Useless(Useless::Rcode(rcode));
         }
         let (at, begun) = (name.clone(), chain.records.len());
-        let mut gathered =
-            Gathered { chain, begun, at, last: Vec::new(), soa: None, referral: false, ttl_max };
+        let mut gathered = Gathered { chain, begun, at, last: Vec::new(), soa: None, referral: false, terms };
         for record in message.records() {
             let taken = record.and_then(|record| gathered.take(&record, asked.1));
             match taken {
@@ -168,7 +180,14 @@ impl Answer {
             bytes[*at..*at + 4].copy_from_slice(&ttl.to_be_bytes());
             bytes.extend_from_slice(&(*at as u16).to_be_bytes());
         }
-        Some(Self { bytes: bytes.into(), message_len: end as u16, rcode, ttl, negative: false })
+        Some(Self {
+            bytes: bytes.into(),
+            message_len: end as u16,
+            rcode,
+            ttl,
+            negative: false,
+            aliased: false,
+        })
     }
 
     /// The records of local data, addresses and names, for the same treatment as what came from a
@@ -177,6 +196,70 @@ impl Answer {
         let kept = |data: &Vec<u8>| Kept { owner: asked.0.clone(), kind: asked.1, ttl, data: data.clone() };
         let records: Vec<_> = records.iter().take(LOCAL_MAX).map(kept).collect();
         Self::write(asked, Rcode::NOERROR, &records, &[]).expect("a few small records have room")
+    }
+
+    /// What is known here of a question: a record, else that there is none, with the zone's SOA record.
+    pub(super) fn of_records(
+        asked: (&Name, Kind),
+        rcode: Rcode,
+        found: Option<Kept>,
+        soa: impl FnOnce() -> Kept,
+    ) -> Option<Self> {
+        let authority = if found.is_none() { vec![soa()] } else { Vec::new() };
+        Self::write(asked, rcode, &Vec::from_iter(found), &authority)
+    }
+
+    /// Aliases whose end is looked for somewhere else.
+    pub(super) fn of_aliases(asked: (&Name, Kind), chain: Chain) -> Option<Self> {
+        let Chain { records, signatures } = chain;
+        let records = match signatures {
+            Some(signatures) => signatures.answer(&records, Vec::new()),
+            None => records,
+        };
+        Self::write(asked, Rcode::NOERROR, &records, &[])
+    }
+
+    /// The aliases up to the first that leads to a name of which `is_here`, or that leads nowhere here
+    /// or in the rest of the answer; and the name that it leads to. `None` if there is none.
+    pub(super) fn cut_at_alias(
+        given: &Given,
+        kind: Kind,
+        is_here: impl Fn(&Name) -> bool,
+    ) -> Option<(Self, Box<Name>)> {
+        if !given.answer.aliased {
+            return None;
+        }
+        let mut message = vec![0; given.answer.message().len()];
+        given.copy_to(&mut message)?;
+        let mut cut: Option<(Name, bool, usize, u16)> = None;
+        let (mut count, mut has_end) = (0, given.answer.negative);
+        let records = Message::parse(&message).ok()?.records().flatten();
+        for record in records.take_while(|record| record.section == Section::Answer) {
+            if cut.as_ref().is_some_and(|cut| cut.1) && record.kind != Kind::RRSIG {
+                break;
+            }
+            count += 1;
+            if record.kind == Kind::CNAME {
+                let target = record.name_in_data(0).read().ok()?;
+                cut = Some((target, false, 0, 0));
+            } else {
+                has_end |= record.kind == kind;
+            }
+            if let Some((target, here, end, records)) = &mut cut {
+                *here = *here || is_here(target);
+                (*end, *records) = (record.range.1, count);
+            }
+        }
+        let (target, here, end, count) = cut?;
+        if !here && (has_end || given.answer.rcode != Rcode::NOERROR) {
+            return None;
+        }
+        message.truncate(end);
+        message[6..8].copy_from_slice(&count.to_be_bytes());
+        message[8..HEADER_LEN].fill(0);
+        message[3] &= 0xf0;
+        let begun = Self::restore(message.into())?;
+        Some((begun, Box::new(target)))
     }
 
     /// What a zone of ours says, as a message of one question; `None` if that is none.
@@ -220,17 +303,18 @@ impl Answer {
         let (rcode, mut ttls, mut ttl, mut negative) =
             (read.header.flags.rcode(), Vec::new(), u32::MAX, false);
         let message_len = u16::try_from(message.len()).ok()?;
+        let (asked, mut aliased) = (read.question?.kind, false);
         for record in read.records() {
             let record = record.ok()?;
             record.owner.read().ok()?;
             ttls.extend_from_slice(&(record.range.0 as u16 - 6).to_be_bytes());
             ttl = ttl.min(record.lifetime());
+            aliased |= is_alias(record.kind, asked);
             // What is kept of an answer without says that there is something.
             negative |= record.section == Section::Authority && record.kind == Kind::SOA;
         }
-        read.question?;
         let bytes = [&*message, &ttls].concat().into();
-        Some(Self { bytes, message_len, rcode, ttl, negative })
+        Some(Self { bytes, message_len, rcode, ttl, negative, aliased })
     }
 
     /// The message: id 0, flags, question, records with the TTLs of the beginning.
@@ -286,12 +370,13 @@ impl Answer {
         let ttl = all().map(|kept| kept.ttl).min().unwrap_or(0);
         message.extend_from_slice(&ttls);
         let negative = authority.iter().any(|kept| kept.kind == Kind::SOA);
-        Some(Self { bytes: message.into(), message_len: len as u16, rcode, ttl, negative })
+        let aliased = answer.iter().any(|kept| is_alias(kept.kind, asked.1));
+        Some(Self { bytes: message.into(), message_len: len as u16, rcode, ttl, negative, aliased })
     }
 }
 
 /// What was found so far while a response is read.
-struct Gathered {
+struct Gathered<'a> {
     chain: Chain,
     /// So many aliases came from other responses.
     begun: usize,
@@ -301,10 +386,10 @@ struct Gathered {
     last: Vec<Kept>,
     soa: Option<Kept>,
     referral: bool,
-    ttl_max: u32,
+    terms: Terms<'a>,
 }
 
-impl Gathered {
+impl Gathered<'_> {
     /// False if the chain is too long or closes.
     fn take(&mut self, record: &Record<'_>, wanted: Kind) -> Result<bool, Fault> {
         if record.kind == Kind::OPT || record.class != CLASS_IN || record.section == Section::Additional {
@@ -313,7 +398,10 @@ impl Gathered {
         let owner = record.owner.read()?;
         let mut data = Vec::with_capacity(record.data().len());
         expand(record, &mut data)?;
-        let kept = Kept { owner, kind: record.kind, ttl: record.lifetime().min(self.ttl_max), data };
+        let kept = Kept { owner, kind: record.kind, ttl: record.lifetime().min(self.terms.ttl_max), data };
+        if self.terms.public.is_some_and(|allowed| leads_inside(&kept.owner, record, allowed)) {
+            return Ok(true);
+        }
         if record.section == Section::Authority {
             match record.kind {
                 Kind::SOA if self.at.is_within(kept.owner.wire()) => self.soa = Some(kept),
@@ -350,7 +438,7 @@ impl Gathered {
         let records = self.chain.records[self.begun..].iter().chain(self.last.first());
         let sets: Vec<_> = records.filter(|_| beside).map(Kept::set).collect();
         let soa = self.soa.as_ref().filter(|_| self.last.is_empty()).map(|soa| &soa.owner);
-        signatures.gather(message, &sets, soa, self.ttl_max)
+        signatures.gather(message, &sets, soa, self.terms.ttl_max)
     }
 
     fn conclude(mut self, asked: (&Name, Kind), rcode: Rcode, name: &Name) -> Reading {
@@ -393,11 +481,79 @@ impl Gathered {
     }
 }
 
+fn is_alias(kind: Kind, asked: Kind) -> bool {
+    kind == Kind::CNAME && asked != Kind::CNAME && asked != Kind::ANY
+}
+
+/// Whether a record leads into one's own network, though its owner is not among those that may.
+pub(super) fn leads_inside(owner: &Name, record: &Record<'_>, allowed: &[Name]) -> bool {
+    is_private_data(record.kind, record.data())
+        && !allowed.iter().any(|suffix| owner.is_within(suffix.wire()))
+}
+
+/// Addresses of private networks and of this machine, also as hints (RFC 9460, section 7.3).
+fn is_private_data(kind: Kind, data: &[u8]) -> bool {
+    let four = |ip: &[u8]| ip.first_chunk::<4>().is_some_and(|ip| is_private(Ipv4Addr::from(*ip).into()));
+    let six = |ip: &[u8]| ip.first_chunk::<16>().is_some_and(|ip| is_private(Ipv6Addr::from(*ip).into()));
+    match kind {
+        Kind::A => four(data),
+        Kind::AAAA => six(data),
+        Kind::SVCB | Kind::HTTPS => {
+            let target = data.get(2..).unwrap_or_default();
+            let end = std::iter::successors(Some(target), |name| parent(name)).last();
+            let mut rest = end.and_then(|end| end.get(1..)).unwrap_or_default();
+            while let Some((head, after)) = rest.split_first_chunk::<4>() {
+                let len = usize::from(u16::from_be_bytes([head[2], head[3]]));
+                let Some((value, after)) = after.split_at_checked(len) else { return false };
+                let private = match u16::from_be_bytes([head[0], head[1]]) {
+                    IPV4_HINT => value.chunks_exact(4).any(four),
+                    IPV6_HINT => value.chunks_exact(16).any(six),
+                    _ => false,
+                };
+                if private {
+                    return true;
+                }
+                rest = after;
+            }
+            false
+        }
+        _ => false,
+    }
+}
+
+/// What unbound's `private-address` and dnsmasq's `stop-dns-rebind` are for: RFC 1918, RFC 6598, link
+/// and host, unique local.
+fn is_private(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => {
+            let [a, b, ..] = ip.octets();
+            a == 0 || ip.is_loopback() || ip.is_private() || ip.is_link_local() || a == 100 && b & 0xc0 == 64
+        }
+        IpAddr::V6(ip) => {
+            let mapped = ip.to_ipv4_mapped().or_else(|| translated(ip));
+            mapped.is_some_and(|ip| is_private(ip.into()))
+                || ip.is_loopback()
+                || ip.is_unspecified()
+                || ip.is_unique_local()
+                || ip.is_unicast_link_local()
+        }
+    }
+}
+
+/// An IPv4 address behind the well-known prefix of translators (RFC 6052).
+fn translated(ip: Ipv6Addr) -> Option<Ipv4Addr> {
+    let bits = ip.to_bits();
+    (bits >> 32 == 0x0064_ff9b_0000_0000_0000_0000).then(|| Ipv4Addr::from_bits(bits as u32))
+}
+
 /// Types of the authority section that are kept.
 fn says_what_is_not(kind: Kind) -> bool {
     matches!(kind, Kind::SOA | Kind::NSEC | Kind::NSEC3 | Kind::RRSIG)
 }
 
+/// Keys of SVCB and HTTPS records (RFC 9460, section 14.3.2).
+const IPV4_HINT: u16 = 4;
+const IPV6_HINT: u16 = 6;
 /// Aliases followed for one question; resolvers in the field follow 8 to 16.
 pub const CHAIN_MAX: usize = 16;
 /// Records of one answer: more does not fit into 64 KiB anyway, except of the emptiest.
@@ -447,7 +603,8 @@ mod tests {
     fn both(data: &[u8]) -> (Option<Answer>, Reading) {
         let (message, www) = (Message::parse(data).unwrap(), Name::parse("www.test").unwrap());
         let plain = Answer::plain(&message, (www.wire(), Kind::A), 1_000);
-        (plain, Answer::read(&message, (&www, Kind::A), Chain::default(), &www, 1_000))
+        let terms = Terms { ttl_max: 1_000, public: None };
+        (plain, Answer::read(&message, (&www, Kind::A), Chain::default(), &www, terms))
     }
 
     #[test]

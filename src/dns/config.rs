@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::cache;
 use super::hosts::Hosts;
+use crate::base::Network;
 use crate::wire::dns::Name;
 
 /// The resolver's settings.
@@ -27,8 +28,17 @@ pub struct Config {
     pub deadline: Duration,
     /// Answers that may wait to be handed to the archive; 0 if there is none.
     pub unsaved_max: usize,
-    /// Cookies, random case and EDNS are used until a forwarder turns out not to know them.
+    /// Cookies, random case and EDNS are used, except while a forwarder turned out not to know them.
     pub extras: bool,
+    /// Private addresses of public names are left out of answers; `None`: they are not.
+    pub rebinding: Option<Rebinding>,
+}
+
+/// Protection against names of strangers that lead into one's own network (DNS rebinding).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rebinding {
+    /// Names that may have private addresses, with all that is below them.
+    pub allowed: Vec<Name>,
 }
 
 /// What may change while the resolver runs: what the system says, and its user.
@@ -44,6 +54,8 @@ pub struct System {
     pub ndots: u8,
     /// This machine's addresses.
     pub local: Vec<IpAddr>,
+    /// The networks of its interfaces.
+    pub networks: Vec<Network>,
 }
 
 /// One resolver to ask.
@@ -55,6 +67,8 @@ pub struct ForwarderConfig {
     pub name: Arc<str>,
     /// Ask over TLS, and whose certificate it must have (RFC 7858).
     pub tls: Option<Arc<str>>,
+    /// Asked only for this name and what is below it, and alone for that; `None`: for everything else.
+    pub suffix: Option<Name>,
 }
 
 /// How a forwarder is chosen.
@@ -82,6 +96,7 @@ impl Config {
             deadline: DEADLINE,
             unsaved_max: UNSAVED_MAX,
             extras: true,
+            rebinding: None,
         }
     }
 }
@@ -89,7 +104,7 @@ impl Config {
 impl ForwarderConfig {
     /// Asked over UDP, and over TCP where that is not enough.
     pub fn plain(addr: SocketAddr) -> Self {
-        Self { addr, name: addr.to_string().into(), tls: None }
+        Self { addr, name: addr.to_string().into(), tls: None, suffix: None }
     }
 }
 

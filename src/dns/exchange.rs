@@ -2,7 +2,7 @@
 
 use super::cache::Variant;
 use super::forwarders::Forwarder;
-use crate::base::Rng;
+use crate::base::{Instant, Rng};
 use crate::wire::dns::{
     CLASS_IN, Flags, Kind, Message, NAME_MAX, Name, OptionCode, Rcode, UDP_PAYLOAD, Writer,
 };
@@ -17,6 +17,17 @@ pub struct Asked {
     pub case: u64,
     /// It had an OPT record with our cookie.
     pub edns: bool,
+    /// The forwarder refused the same query with EDNS.
+    pub edns_refused: bool,
+}
+
+/// What one query goes without, whatever its forwarder knows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Without {
+    /// EDNS: it was refused with it.
+    pub edns: bool,
+    /// Random case: it was lost, and there is no TCP to compare with.
+    pub case: bool,
 }
 
 /// What is asked: the name in wire form and lower case, the type, what else changes the answer.
@@ -29,8 +40,9 @@ pub enum Verdict<'a> {
     Fits(Message<'a>, Rcode),
     /// The answer, but cut: it is to be asked for over TCP.
     Truncated,
-    /// It fits but for the case of the name: forged, or of a forwarder that does not keep it.
-    CaseLost,
+    /// It fits but for the case of the name or a cookie that is missing: forged, or of a forwarder
+    /// that does not keep them.
+    Doubtful(Doubt),
     /// The forwarder does not know EDNS: to be asked again without.
     NoEdns,
     /// The forwarder wants its new cookie, which it has sent: to be asked again.
@@ -41,11 +53,21 @@ pub enum Verdict<'a> {
     Foreign,
 }
 
+/// What is wrong with an answer that fits otherwise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Doubt {
+    /// The name is in another case than it was asked in.
+    Case,
+    /// The cookie that the forwarder sent before is missing (RFC 7873, section 5.3).
+    Cookie,
+}
+
 impl Asked {
-    /// With random case if the forwarder keeps it.
-    pub fn new(id: u16, forwarder: &Forwarder, rng: &mut Rng) -> Self {
-        let case = if forwarder.keeps_case { rng.u64() } else { 0 };
-        Self { id, case, edns: forwarder.edns }
+    /// With random case and EDNS, unless the forwarder or this query goes without.
+    pub fn new(id: u16, forwarder: &Forwarder, without: Without, now: Instant, rng: &mut Rng) -> Self {
+        let case = if forwarder.mixes_case(now) && !without.case { rng.u64() } else { 0 };
+        let edns = forwarder.uses_edns(now) && !without.edns;
+        Self { id, case, edns, edns_refused: without.edns }
     }
 
     /// Writes the question; how many bytes it takes. `out` holds at least 512.
@@ -71,13 +93,13 @@ impl Asked {
     }
 
     /// Is `data`, which came from the right address to the right socket, the answer? Learns the
-    /// forwarder's cookie.
+    /// forwarder's cookie, and over a stream that it loses the case.
     pub fn judge<'a>(
         &self,
         asked: Question<'_>,
         forwarder: &mut Forwarder,
-        data: &'a [u8],
-        over_stream: bool,
+        (data, over_stream): (&'a [u8], bool),
+        now: Instant,
     ) -> Verdict<'a> {
         let Ok(message) = Message::parse(data) else { return Verdict::Foreign };
         let flags = message.header.flags;
@@ -99,8 +121,9 @@ impl Asked {
                 return Verdict::Foreign;
             }
             if !over_stream {
-                return Verdict::CaseLost;
+                return Verdict::Doubtful(Doubt::Case);
             }
+            forwarder.on_case_lost(now);
         }
         if flags.has(Flags::TC) {
             // What is left of it is not looked at: it comes again, over TCP.
@@ -119,26 +142,41 @@ impl Asked {
         // Records that cannot be read are found when the answer is taken apart.
         let edns = message.edns().unwrap_or(None);
         let Some(edns) = edns else {
-            // Who has sent a cookie knows EDNS: this is somebody who would have us go without.
-            if !forwarder.server_cookie.is_empty() && self.edns && !over_stream {
-                return Verdict::Foreign;
+            // A server that has sent a cookie knows EDNS: this is forged, or of another one by now.
+            if !forwarder.server_cookie.is_empty() && self.edns {
+                if !over_stream {
+                    return Verdict::Doubtful(Doubt::Cookie);
+                }
+                forwarder.server_cookie.clear();
             }
             let refuses = matches!(rcode, Rcode::FORMERR | Rcode::NOTIMP) && self.edns;
             return if refuses { Verdict::NoEdns } else { Verdict::Fits(message, rcode) };
         };
+        forwarder.on_edns();
         let whole = Rcode(u16::from(edns.rcode_high) << 4 | rcode.0);
         match edns.cookies() {
             Some(cookies) if cookies.client != forwarder.cookie => return Verdict::Foreign,
             Some(cookies) if *cookies.server == *forwarder.server_cookie => {}
             Some(cookies) => forwarder.server_cookie = cookies.server.to_vec(),
-            // Who has sent a cookie sends it always (RFC 7873, section 5.3).
-            None if !forwarder.server_cookie.is_empty() && !over_stream => return Verdict::Foreign,
-            None => {}
+            // A server that has sent a cookie sends it always (RFC 7873, section 5.3).
+            None if forwarder.server_cookie.is_empty() || !self.edns => {}
+            None if !over_stream => return Verdict::Doubtful(Doubt::Cookie),
+            None => forwarder.server_cookie.clear(),
         }
         match whole {
             Rcode::BADCOOKIE => Verdict::BadCookie,
             Rcode::BADVERS if self.edns => Verdict::NoEdns,
             _ => Verdict::Fits(message, whole),
+        }
+    }
+}
+
+impl Forwarder {
+    /// What the answer to a query shows about EDNS.
+    pub(super) fn learn_edns(&mut self, asked: Asked, rcode: Rcode, now: Instant) {
+        let good = matches!(rcode, Rcode::NOERROR | Rcode::NXDOMAIN);
+        if asked.edns_refused && !asked.edns && good {
+            self.on_edns_refused(now);
         }
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::config::{ForwarderConfig, Strategy};
 use crate::base::{Instant, Rng};
+use crate::wire::dns::is_within;
 
 /// One resolver that is asked.
 pub struct Forwarder {
@@ -21,11 +22,14 @@ pub struct Forwarder {
     pub cookie: [u8; 8],
     /// Its cookie for us, of the last answer.
     pub server_cookie: Vec<u8>,
-    /// It copies the case of names as it came (draft-vixie-dnsext-dns0x20).
-    pub keeps_case: bool,
-    case_lost: u8,
-    /// It knows EDNS.
-    pub edns: bool,
+    /// Cookies, random case and EDNS are used at all.
+    extras: bool,
+    /// Until then it is taken for a server that does not copy the case of names.
+    no_case_until: Instant,
+    /// Until then it is taken for a server without EDNS.
+    no_edns_until: Instant,
+    /// Queries in a row, since the last OPT record, that were answered only without EDNS.
+    edns_refused: u8,
     /// What was counted.
     pub stats: ForwarderStats,
 }
@@ -79,9 +83,10 @@ impl Forwarder {
             state: State::Up,
             cookie,
             server_cookie: Vec::new(),
-            keeps_case: extras,
-            case_lost: 0,
-            edns: extras,
+            extras,
+            no_case_until: Instant(0),
+            no_edns_until: Instant(0),
+            edns_refused: 0,
             stats: ForwarderStats::default(),
         }
     }
@@ -146,11 +151,51 @@ impl Forwarder {
         }
     }
 
-    /// It answered in another case than it was asked; from the third time on names go out in lower
-    /// case.
-    pub fn on_case_lost(&mut self) {
-        self.case_lost = self.case_lost.saturating_add(1);
-        self.keeps_case &= self.case_lost < CASE_LOST_MAX;
+    /// Nothing listens there; true if that makes it one that is down.
+    pub fn on_refused(&mut self, now: Instant) -> bool {
+        let down = self.on_silence(now);
+        self.stats.timeouts -= 1;
+        self.stats.useless += 1;
+        down
+    }
+
+    /// Names go out in random case (draft-vixie-dnsext-dns0x20).
+    pub fn mixes_case(&self, now: Instant) -> bool {
+        self.extras && now >= self.no_case_until
+    }
+
+    /// Queries go out with an OPT record.
+    pub fn uses_edns(&self, now: Instant) -> bool {
+        self.extras && now >= self.no_edns_until
+    }
+
+    /// It lost the case over UDP, and over TCP, where the answer cannot be forged: for a while names
+    /// go out in lower case.
+    pub fn on_case_lost(&mut self, now: Instant) {
+        self.no_case_until = now + LEARNT_FOR;
+    }
+
+    /// It refused a query with EDNS and answered the same without. One query may do that to a server
+    /// that knows EDNS: several in a row, without any OPT record between them, are taken for the
+    /// server's, for a while.
+    pub fn on_edns_refused(&mut self, now: Instant) {
+        self.edns_refused += 1;
+        if self.edns_refused >= EDNS_REFUSED_MAX {
+            (self.edns_refused, self.no_edns_until) = (0, now + LEARNT_FOR);
+        }
+    }
+
+    /// It has sent an OPT record.
+    pub fn on_edns(&mut self) {
+        self.edns_refused = 0;
+    }
+
+    /// The length of its suffix that `name` lies in, in wire form; `None` if it is not asked for that.
+    fn serves(&self, name: &[u8]) -> Option<usize> {
+        match &self.config.suffix {
+            None => Some(0),
+            Some(suffix) => is_within(name, suffix.wire()).then_some(suffix.wire().len()),
+        }
     }
 }
 
@@ -187,9 +232,25 @@ impl Forwarders {
         self.all.iter()
     }
 
-    /// Whom to ask next who is not in `asked`: none if that is everybody.
-    pub fn choose(&self, asked: Set, rng: &mut Rng) -> Set {
-        let left = || (0..self.all.len()).filter(|index| asked & 1 << index == 0);
+    /// Those that are asked about a name: of the longest suffix that it lies in.
+    pub fn responsible_for(&self, name: &[u8]) -> Set {
+        let lengths = || self.all.iter().map(|forwarder| forwarder.serves(name));
+        let longest = lengths().flatten().max();
+        lengths()
+            .enumerate()
+            .filter(|(_, len)| longest.is_some() && *len == longest)
+            .map(|(at, _)| 1 << at)
+            .sum()
+    }
+
+    /// A suffix that the name lies in has forwarders of its own.
+    pub fn have_suffix_of(&self, name: &[u8]) -> bool {
+        self.all.iter().any(|forwarder| forwarder.serves(name).is_some_and(|len| len > 1))
+    }
+
+    /// Those of `among` to ask next that are not in `asked`: none if that is all of them.
+    pub fn choose(&self, among: Set, asked: Set, rng: &mut Rng) -> Set {
+        let left = || (0..self.all.len()).filter(|index| among & !asked & 1 << index != 0);
         let up = || left().filter(|index| self.all[*index].is_up());
         let Some(first) = up().next() else {
             // Better one that seems down than none. The first to be probed was the first to go.
@@ -242,8 +303,11 @@ const PROBE_FIRST: Duration = Duration::from_secs(1);
 const PROBE_MAX: Duration = Duration::from_secs(30);
 /// Somewhat more than the shortest time-out.
 const QUIET_MAX: Duration = Duration::from_millis(500);
-/// An attacker may forge a few answers; a forwarder that does this does it always.
-const CASE_LOST_MAX: u8 = 3;
+/// What a server turned out not to do is tried again after this: as long as unbound believes what it
+/// knows of a server (`infra-host-ttl`).
+const LEARNT_FOR: Duration = Duration::from_secs(900);
+/// Queries in a row.
+const EDNS_REFUSED_MAX: u8 = 3;
 /// Asking more at once is impolite and gains nothing.
 const PARALLEL_MAX: usize = 4;
 /// Questions that go to another than the fastest, to see how fast that one is now.
@@ -252,6 +316,7 @@ const EXPLORE_PERCENT: u8 = 5;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::dns::Name;
 
     const MS: Duration = Duration::from_millis(1);
 
@@ -283,26 +348,26 @@ mod tests {
     fn who_is_silent_three_times_is_down_until_it_answers() {
         let mut all = forwarders(2, Strategy::Strict);
         let rng = &mut Rng::seeded(1);
-        assert_eq!((all.choose(0, rng), all.choose(1, rng), all.choose(3, rng)), (1, 2, 0));
+        assert_eq!((all.choose(3, 0, rng), all.choose(3, 1, rng), all.choose(3, 3, rng)), (1, 2, 0));
         let first = all.get_mut(0).unwrap();
         assert!(!first.on_silence(at(0)) && !first.on_silence(at(1)) && first.on_silence(at(2)));
-        assert_eq!((all.choose(0, rng), all.choose(2, rng)), (2, 1), "it is the last resort");
+        assert_eq!((all.choose(3, 0, rng), all.choose(3, 2, rng)), (2, 1), "it is the last resort");
         assert_eq!((all.pop_probe(at(1_001)), all.next_probe()), (None, Some(at(1_002))));
         assert_eq!((all.pop_probe(at(1_002)), all.pop_probe(at(1_002))), (Some(0), None));
         assert_eq!(all.next_probe(), Some(at(3_002)), "then after two seconds");
         assert!(all.get_mut(0).unwrap().on_answer(None));
-        assert_eq!((all.choose(0, rng), all.next_probe()), (1, None));
+        assert_eq!((all.choose(3, 0, rng), all.next_probe()), (1, None));
     }
 
     #[test]
     fn strategies_choose_differently() {
         let rng = &mut Rng::seeded(1);
-        assert_eq!(forwarders(6, Strategy::Parallel).choose(0b10, rng), 0b11101);
+        assert_eq!(forwarders(6, Strategy::Parallel).choose(0x3f, 0b10, rng), 0b11101);
         let mut fastest = forwarders(3, Strategy::Fastest);
         for (index, ms) in [(0, 30), (1, 10), (2, 20)] {
             fastest.get_mut(index).unwrap().on_answer(Some(MS * ms));
         }
-        let chosen: Vec<_> = (0..1_000).map(|_| fastest.choose(0, rng)).collect();
+        let chosen: Vec<_> = (0..1_000).map(|_| fastest.choose(7, 0, rng)).collect();
         let second = chosen.iter().filter(|set| **set == 2).count();
         assert!((920..1_000).contains(&second), "{second} of 1,000 go to the fastest");
         assert!(chosen.contains(&1) && chosen.contains(&4));
@@ -316,5 +381,35 @@ mod tests {
         all.replace(&configs, true, &mut Rng::seeded(2));
         let known: Vec<_> = all.iter().map(Forwarder::rtt).collect();
         assert_eq!(known, [None, Some(MS * 7)]);
+    }
+
+    #[test]
+    fn the_longest_suffix_decides_whom_to_ask() {
+        let suffixes = [None, Some("corp.test"), Some("168.192.in-addr.arpa"), Some("eu.corp.test"), None];
+        let configs = suffixes.iter().zip(1_u8..).map(|(suffix, host)| ForwarderConfig {
+            suffix: suffix.map(|text| Name::parse(text).unwrap()),
+            ..ForwarderConfig::plain(([127, 0, 0, host], 53).into())
+        });
+        let all = Forwarders::new(&configs.collect::<Vec<_>>(), Strategy::Strict, true, &mut Rng::seeded(1));
+        let among = |text: &str| all.responsible_for(Name::parse(text).unwrap().wire());
+        assert_eq!((among("www.test"), among("xcorp.test"), among(".")), (0b10001, 0b10001, 0b10001));
+        assert_eq!((among("corp.test"), among("a.corp.test"), among("a.eu.corp.test")), (2, 2, 8));
+        assert_eq!(among("7.1.168.192.in-addr.arpa"), 4);
+        assert!(all.have_suffix_of(Name::parse("corp.test").unwrap().wire()));
+        assert!(!all.have_suffix_of(Name::parse("test").unwrap().wire()));
+    }
+
+    #[test]
+    fn what_a_server_does_not_do_is_tried_again_later() {
+        let mut all = forwarders(1, Strategy::Strict);
+        let one = all.get_mut(0).unwrap();
+        (0..2).for_each(|_| one.on_edns_refused(at(0)));
+        one.on_edns();
+        (0..2).for_each(|_| one.on_edns_refused(at(0)));
+        assert!(one.uses_edns(at(0)), "it has sent an OPT record between them");
+        one.on_edns_refused(at(0));
+        one.on_case_lost(at(0));
+        assert!(!one.uses_edns(at(899_999)) && !one.mixes_case(at(899_999)));
+        assert!(one.uses_edns(at(900_000)) && one.mixes_case(at(900_000)));
     }
 }

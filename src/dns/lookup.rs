@@ -1,6 +1,6 @@
 //! Host names: both families at once, search suffixes, and the addresses in the order to be tried.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
@@ -22,10 +22,13 @@ use crate::wire::dns::{Kind, Name, Rcode};
 pub struct Looked {
     /// The name as it was found: with its suffix.
     pub name: Name,
-    /// In the order to be tried (RFC 6724), each with the seconds for which it holds.
+    /// In the order to be tried (RFC 6724), each with the seconds for which it holds; the first
+    /// [`ADDRESSES_MAX`] of each family.
     pub addresses: Vec<(IpAddr, u32)>,
-    /// Where they came from: of the first family that has some.
-    pub source: Source,
+    /// How many addresses more there are.
+    pub left_out: usize,
+    /// Where they came from: of the first family that has some; `None` if there is no answer.
+    pub source: Option<Source>,
     /// Why there are none, or none of one family.
     pub failure: Option<Failure>,
     /// There is such a name, if only with other records.
@@ -101,7 +104,8 @@ impl Dns {
         let fail = |name, failure| Looked {
             name,
             addresses: Vec::new(),
-            source: Source::Literal,
+            left_out: 0,
+            source: None,
             failure: Some(failure),
             exists: false,
             elapsed: Duration::ZERO,
@@ -110,6 +114,7 @@ impl Dns {
         if let Ok(ip) = host.parse::<IpAddr>() {
             let mut looked = fail(super::hosts::reverse(ip), Failure::Stopped);
             (looked.addresses, looked.failure, looked.exists) = (vec![(ip, u32::MAX)], None, true);
+            looked.source = Some(Source::Literal);
             return self.looked.push_back((user, Box::new(looked)));
         }
         let Ok((first, names)) = self.resolver.candidates(host) else {
@@ -131,12 +136,23 @@ impl Dns {
     /// What else happened. Answers to questions of look-ups are taken in on the way.
     pub fn poll_event(&mut self, cx: &mut Cx<'_>) -> Option<Event> {
         loop {
-            match self.resolver.poll_event() {
-                Some(Event::Resolved(User::Host(token), resolved)) => self.on_resolved(cx, token, resolved),
+            let ended = self.aliases.poll_event();
+            let is_ended = ended.is_some();
+            match ended.or_else(|| self.resolver.poll_event()) {
+                // Where the aliases of an answer lead is looked at when it is written.
                 Some(Event::Resolved(User::Client(token), resolved)) => {
                     self.on_client_resolved(token, resolved);
                 }
-                Some(Event::Resolved(User::Alias(token), resolved)) => self.on_target(token, &resolved),
+                Some(Event::Resolved(User::Alias(token), resolved)) => self.on_target(cx, token, &resolved),
+                Some(Event::Resolved(user, resolved)) => {
+                    let home =
+                        if is_ended { Some((user, resolved)) } else { self.come_home(cx, user, resolved) };
+                    match home {
+                        Some((User::Host(token), resolved)) => self.on_resolved(cx, token, resolved),
+                        Some((user, resolved)) => return Some(Event::Resolved(user, resolved)),
+                        None => {}
+                    }
+                }
                 Some(event) => return Some(event),
                 None => return self.listener.as_mut()?.poll_event(),
             }
@@ -170,11 +186,11 @@ impl Dns {
         let both = [v6, v4];
         let name = v4.name.clone();
         let mut found = Vec::new();
-        addresses(v6, &mut found);
-        let first = if found.is_empty() { v4 } else { v6 };
-        addresses(v4, &mut found);
-        let given = first.result.as_ref().ok();
-        let source = given.map_or(Source::Memory, |given| given.source.clone());
+        let mut left_out = addresses(v6, &mut found);
+        let [first, second] = if found.is_empty() { [v4, v6] } else { both };
+        left_out += addresses(v4, &mut found);
+        let given = first.result.as_ref().or(second.result.as_ref()).ok();
+        let source = given.map(|given| given.source.clone());
         let failed = both.iter().find_map(|resolved| resolved.result.as_ref().err().copied());
         lookup.failure = failed.or(lookup.failure);
         lookup.exists |= both.iter().any(|resolved| exists(resolved));
@@ -191,6 +207,7 @@ impl Dns {
         let looked = Looked {
             name,
             addresses: found,
+            left_out,
             source,
             failure: lookup.failure,
             exists: lookup.exists,
@@ -205,15 +222,15 @@ impl Dns {
         let Some(lookup) = self.lookups.get(token).filter(|lookup| lookup.early) else { return };
         let Some(half) = lookup.v4.as_ref().or(lookup.v6.as_ref()) else { return };
         let (Ok(given), mut found) = (&half.result, Vec::new()) else { return };
-        addresses(half, &mut found);
+        let left_out = addresses(half, &mut found);
         if found.is_empty() {
             return;
         }
-        let (name, source, user) = (half.name.clone(), given.source.clone(), lookup.user);
+        let (name, source, user) = (half.name.clone(), Some(given.source.clone()), lookup.user);
         let elapsed = cx.now.since(lookup.began);
         self.sort(&mut found);
         let (addresses, failure, exists) = (found, None, true);
-        let looked = Looked { name, addresses, source, failure, exists, elapsed, complete: false };
+        let looked = Looked { name, addresses, left_out, source, failure, exists, elapsed, complete: false };
         self.looked.push_back((user, Box::new(looked)));
     }
 
@@ -221,10 +238,9 @@ impl Dns {
         if found.len() < 2 {
             return;
         }
-        let mut order: Vec<_> = found.iter().map(|(ip, _)| *ip).collect();
-        order::sort(&mut order, &self.local);
-        found.sort_by_key(|(ip, _)| order.iter().position(|other| other == ip));
-        found.dedup_by_key(|(ip, _)| *ip);
+        let mut known = BTreeSet::new();
+        found.retain(|(ip, _)| known.insert(*ip));
+        order::sort(found, &self.local);
     }
 }
 
@@ -247,16 +263,19 @@ impl Resolver {
     }
 }
 
-/// Adds the addresses that an answer has, with the seconds for which they hold.
-fn addresses(resolved: &Resolved, to: &mut Vec<(IpAddr, u32)>) {
-    let Ok(given) = &resolved.result else { return };
+/// Adds the addresses that an answer has, with the seconds for which they hold; how many more it has
+/// than are of use.
+fn addresses(resolved: &Resolved, to: &mut Vec<(IpAddr, u32)>) -> usize {
+    let Ok(given) = &resolved.result else { return 0 };
     let read = |kind: Kind, data: &[u8]| match kind {
         Kind::A => Some(IpAddr::from(Ipv4Addr::from(<[u8; 4]>::try_from(data).ok()?))),
         Kind::AAAA => Some(IpAddr::from(Ipv6Addr::from(<[u8; 16]>::try_from(data).ok()?))),
         _ => None,
     };
     let found = given.answer.records().filter(|record| record.kind == resolved.kind);
-    to.extend(found.filter_map(|record| Some((read(record.kind, record.data())?, given.ttl()))));
+    let mut found = found.filter_map(|record| Some((read(record.kind, record.data())?, given.ttl())));
+    to.extend(found.by_ref().take(ADDRESSES_MAX));
+    found.count()
 }
 
 /// Nobody has said anything of the name.
@@ -269,5 +288,8 @@ fn exists(resolved: &Resolved) -> bool {
     resolved.result.as_ref().is_ok_and(|given| given.answer.rcode == Rcode::NOERROR)
 }
 
+/// Addresses of one family of a name that are put in order: a connection tries a few of them, and
+/// sorting is work that the name's owner would choose.
+pub const ADDRESSES_MAX: usize = 128;
 /// Two questions each.
 const LOOKUPS_MAX: usize = 16_384;

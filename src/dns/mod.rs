@@ -21,6 +21,7 @@ mod query;
 mod resolver;
 mod signatures;
 mod sockets;
+mod special;
 mod streams;
 pub mod system;
 mod transport;
@@ -39,7 +40,7 @@ use crate::wire::dns::{Kind, Name, Rcode};
 
 pub use answer::Answer;
 pub use cache::{Cache, Key, Variant};
-pub use config::{Config, ForwarderConfig, Strategy, System};
+pub use config::{Config, ForwarderConfig, Rebinding, Strategy, System};
 pub use hosts::Hosts;
 pub use lookup::{Dns, Looked};
 pub use resolver::Resolver;
@@ -111,6 +112,8 @@ pub enum Failure {
     Timeout,
     /// None can be reached from here.
     Unreachable,
+    /// Nothing listens where they should be.
+    Refused,
     /// All answered, and this is what the last one said.
     Rcode(Rcode),
     /// They name other servers instead of asking them.
@@ -162,6 +165,8 @@ pub struct Stats {
     pub timeouts: u64,
     /// Messages that fit no question: late, lost their way, or forged.
     pub foreign: u64,
+    /// Answers of which private addresses were left out (DNS rebinding).
+    pub rebinding: u64,
 }
 
 impl Given {

@@ -5,13 +5,14 @@ use std::cmp::Ordering;
 use std::net::{IpAddr, Ipv6Addr};
 
 /// Sorts `destinations`, the best first. `sources` are this machine's addresses; equal ones keep
-/// their order (rule 10).
-pub fn sort(destinations: &mut [IpAddr], sources: &[IpAddr]) {
-    let with_source = |ip: &IpAddr| (*ip, source_for(*ip, sources));
+/// their order (rule 10). What stands beside a destination goes with it.
+pub fn sort<T: Copy>(destinations: &mut [(IpAddr, T)], sources: &[IpAddr]) {
+    let sources = &sources[..sources.len().min(SOURCES_MAX)];
+    let with_source = |(ip, beside): &(IpAddr, T)| ((*ip, source_for(*ip, sources)), *beside);
     let mut all: Vec<_> = destinations.iter().map(with_source).collect();
-    all.sort_by(compare);
-    for (place, (ip, _)) in destinations.iter_mut().zip(all) {
-        *place = ip;
+    all.sort_by(|(a, _), (b, _)| compare(a, b));
+    for (place, ((ip, _), beside)) in destinations.iter_mut().zip(all) {
+        *place = (ip, beside);
     }
 }
 
@@ -37,6 +38,9 @@ fn compare(a: &Candidate, b: &Candidate) -> Ordering {
         // Rule 9, for IPv6 only: it spoils the turns of round robin with IPv4.
         .then_with(|| common(b).cmp(&common(a)))
 }
+
+/// Addresses of this machine that are looked at: more are those of virtual networks.
+const SOURCES_MAX: usize = 64;
 
 /// The source that the system would most likely choose (section 5): of the same scope if there is
 /// one, with the longest common prefix.
@@ -108,9 +112,9 @@ mod tests {
     }
 
     fn sorted(destinations: &str, sources: &str) -> String {
-        let mut destinations = all(destinations);
+        let mut destinations: Vec<_> = all(destinations).into_iter().map(|ip| (ip, ())).collect();
         sort(&mut destinations, &all(sources));
-        destinations.iter().map(IpAddr::to_string).collect::<Vec<_>>().join(" ")
+        destinations.iter().map(|(ip, ())| ip.to_string()).collect::<Vec<_>>().join(" ")
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::answer::Chain;
 use super::cache::{self, Key, Variant};
 use super::config::FORWARDERS_MAX;
-use super::exchange::{Asked, Question};
+use super::exchange::{Asked, Question, Without};
 use super::forwarders::{Set, TIMEOUT_MIN};
 use super::{Failure, User};
 use crate::base::{Instant, SocketId, Token};
@@ -38,6 +38,14 @@ pub(super) struct Query {
     pub(super) hopes: bool,
     /// Who left it unanswered for too long.
     pub(super) silent: Set,
+    /// Forwarders that may be asked.
+    pub(super) among: Set,
+    /// Those that refused it with EDNS.
+    pub(super) no_edns: Set,
+    /// Those whose answers over UDP lost the case.
+    pub(super) case_lost: Set,
+    /// Those of them that cannot be asked over TCP.
+    pub(super) no_case: Set,
     pub(super) round: u8,
     pub(super) started: Instant,
     pub(super) deadline: Instant,
@@ -76,7 +84,8 @@ pub(super) struct Try {
     pub(super) changes: u8,
     /// When it is not waited for any more. An answer still counts if it comes before the query's end.
     pub(super) timeout_at: Instant,
-    pub(super) case_lost: bool,
+    /// Its answer was doubtful, and it was put over TCP as well.
+    pub(super) doubted: bool,
 }
 
 /// How a question travels.
@@ -129,6 +138,10 @@ impl Query {
             asked: 0,
             distrusted: 0,
             silent: 0,
+            among: 0,
+            no_edns: 0,
+            case_lost: 0,
+            no_case: 0,
             hopes: false,
             tries_of: [0; FORWARDERS_MAX],
             round: 0,
@@ -172,7 +185,7 @@ impl Query {
             sent_at: now,
             changes: 0,
             timeout_at,
-            case_lost: false,
+            doubted: false,
         });
         Some(number)
     }
@@ -180,6 +193,13 @@ impl Query {
     /// Whoever is asked from now on is another one.
     pub(super) fn forget_tries(&mut self) {
         (self.tries_of, self.silent, self.hopes) = ([0; FORWARDERS_MAX], 0, false);
+        (self.no_edns, self.case_lost, self.no_case) = (0, 0, 0);
+    }
+
+    /// What it goes without when it is put to this forwarder.
+    pub(super) fn without(&self, forwarder: u8) -> Without {
+        let has = |set: Set| set & 1 << forwarder != 0;
+        Without { edns: has(self.no_edns), case: has(self.no_case) }
     }
 
     pub(super) fn find(&mut self, number: u32) -> Option<&mut Try> {

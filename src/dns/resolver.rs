@@ -9,9 +9,9 @@ use bytes::Bytes;
 use hashbrown::HashTable;
 
 use super::aliases::Led;
-use super::answer::{Answer, Chain, Reading, Useless};
+use super::answer::{Answer, Chain, Reading, Terms, Useless, leads_inside};
 use super::cache::{self, Cache, Freshness, Key, Variant};
-use super::config::Config;
+use super::config::{Config, Rebinding};
 use super::forwarders::Forwarders;
 use super::query::{Query, Via};
 use super::sockets::{self, Sockets};
@@ -20,7 +20,7 @@ use super::{Event, Failure, Given, Resolved, Stats, System, User, Wish};
 use crate::base::hash::{self, Map};
 use crate::base::{Cx, Instant, Rng, Slots, SocketId, Timers, Token, UnixTime};
 use crate::model::dns::{SavedAnswer, Source};
-use crate::wire::dns::{Kind, Message, Name, Rcode};
+use crate::wire::dns::{Kind, Message, Name, Rcode, Record, is_within};
 
 /// The resolver: no socket, no clock; datagrams, bytes and time are handed in.
 pub struct Resolver {
@@ -40,7 +40,11 @@ pub struct Resolver {
     events: VecDeque<Event>,
     /// Queries that are to learn what became of those that their aliases lead to.
     pub(super) led: VecDeque<Led>,
+    /// When those are led on that were too many at once.
+    pub(super) led_at: Instant,
     pub(super) leading: bool,
+    /// Zones of ours, by their names in wire form.
+    pub(super) own_zones: Map<Box<[u8]>, ()>,
     /// Keys of answers that the archive does not have yet.
     unsaved: Vec<Box<[u8]>>,
     pub(super) stats: Stats,
@@ -63,7 +67,9 @@ impl Resolver {
             wishes: VecDeque::new(),
             events: VecDeque::new(),
             led: VecDeque::new(),
+            led_at: Instant::FAR,
             leading: false,
+            own_zones: hash::map(rng),
             unsaved: Vec::new(),
             stats: Stats::default(),
             stopped: false,
@@ -163,6 +169,15 @@ impl Resolver {
     /// Takes up an answer that the archive kept.
     pub fn restore(&mut self, saved: &SavedAnswer, now: Instant, unix: UnixTime) {
         let Some(answer) = Answer::restore(saved.message.as_ref().into()) else { return };
+        if let Some(Rebinding { allowed }) = &self.config.rebinding {
+            let inside = |record: Record<'_>| {
+                record.owner.read().is_ok_and(|owner| leads_inside(&owner, &record, allowed))
+            };
+            if answer.records().any(inside) {
+                // The protection may be newer than the answer.
+                return;
+            }
+        }
         let age = unix.secs_since(saved.resolved_at);
         let ttl = u64::from(answer.ttl);
         let (left, stale) = (ttl.saturating_sub(age), age.saturating_sub(ttl));
@@ -198,6 +213,7 @@ impl Resolver {
             return self.end(cx, token, Err(Failure::Stopped));
         }
         (query.asked, query.distrusted, query.round) = (0, 0, 0);
+        query.among = self.forwarders.responsible_for(cache::name_of(&query.key));
         if query.lead.is_some() {
             return;
         }
@@ -215,7 +231,8 @@ impl Resolver {
 
     /// When [`Resolver::on_deadline`] wants to be called next.
     pub fn next_deadline(&self) -> Option<Instant> {
-        let own = [self.timers.next(), self.forwarders.next_probe(), self.streams.next_deadline()];
+        let led = Some(self.led_at).filter(|at| *at < Instant::FAR);
+        let own = [self.timers.next(), self.forwarders.next_probe(), self.streams.next_deadline(), led];
         own.into_iter().flatten().min()
     }
 
@@ -228,9 +245,13 @@ impl Resolver {
                 self.on_due(cx, token);
             }
         }
+        if self.led_at <= cx.now {
+            self.led_at = Instant::FAR;
+            self.lead_on(cx);
+        }
         while let Some(conn) = self.streams.pop_due(cx.now) {
             self.wishes.push_back(Wish::Close(conn));
-            self.conn_lost(cx, conn);
+            self.conn_lost(cx, conn, false);
         }
         while let Some(forwarder) = self.forwarders.pop_probe(cx.now) {
             self.probe(cx, forwarder);
@@ -265,10 +286,14 @@ impl Resolver {
         assert_eq!(sent, self.by_id.len(), "every id belongs to a try");
         for (token, query) in named() {
             let Some(lead) = &query.lead else { continue };
-            let there = self.queries.get(lead.to).is_some_and(|other| other.followers.contains(&token));
+            let there = self.queries.get(lead.to).is_some_and(|other| other.followers.contains(&token))
+                || self.led.iter().any(|led| led.is_of(token));
             assert!(there && query.tries.is_empty(), "whoever is led somewhere waits there, and asks nobody");
         }
-        assert!(self.led.is_empty() && !self.leading, "nobody is left waiting");
+        assert!(
+            self.led.is_empty() == (self.led_at == Instant::FAR) && !self.leading,
+            "nobody is left waiting"
+        );
         assert!(
             self.queries.iter().all(|(_, query)| query.timer_at <= query.next_deadline()),
             "nobody oversleeps"
@@ -312,7 +337,9 @@ impl Resolver {
         if self.stopped || self.queries.len() >= QUERIES_MAX {
             return None;
         }
-        let token = self.queries.insert(Query::new(key, hash, cx.now, self.config.deadline));
+        let mut query = Query::new(key, hash, cx.now, self.config.deadline);
+        query.among = self.forwarders.responsible_for(query.name());
+        let token = self.queries.insert(query);
         let queries = &self.queries;
         let hash_of = |token: &Token| queries.get(*token).map_or(0, |query| query.hash);
         self.by_key.insert_unique(hash, token, hash_of);
@@ -328,16 +355,17 @@ impl Resolver {
     /// Puts a question to whoever is next, or gives it up.
     pub(super) fn ask_next(&mut self, cx: &mut Cx<'_>, token: Token) {
         let Some(query) = self.queries.get_mut(token) else { return };
-        let mut chosen = self.forwarders.choose(query.asked, cx.rng);
+        let among = query.among;
+        let mut chosen = self.forwarders.choose(among, query.asked, cx.rng);
         if query.probe.is_some() {
             chosen = 0;
         } else if chosen == 0 && query.round + 1 < ROUNDS && query.asked != 0 {
             (query.round, query.asked) = (query.round + 1, query.distrusted);
-            chosen = self.forwarders.choose(query.asked, cx.rng);
+            chosen = self.forwarders.choose(among, query.asked, cx.rng);
             if chosen == 0 {
                 // Nobody else is left.
                 query.asked = 0;
-                chosen = self.forwarders.choose(0, cx.rng);
+                chosen = self.forwarders.choose(among, 0, cx.rng);
             }
         }
         query.asked |= chosen;
@@ -435,11 +463,16 @@ impl Resolver {
 
     /// A forwarder did not answer.
     pub(super) fn on_silence(&mut self, now: Instant, forwarder: u8) {
-        let Some(known) = self.forwarders.get_mut(forwarder) else { return };
-        if known.on_silence(now) {
-            let (name, addr) = (known.config.name.clone(), known.config.addr);
-            self.events.push_back(Event::Forwarder { name, addr, up: false });
+        if self.forwarders.get_mut(forwarder).is_some_and(|known| known.on_silence(now)) {
+            self.tell_down(forwarder);
         }
+    }
+
+    /// Tells that a forwarder went down.
+    pub(super) fn tell_down(&mut self, forwarder: u8) {
+        let Some(known) = self.forwarders.get(forwarder) else { return };
+        let (name, addr) = (known.config.name.clone(), known.config.addr);
+        self.events.push_back(Event::Forwarder { name, addr, up: false });
     }
 
     /// A forwarder has answered a try: what it says.
@@ -475,17 +508,49 @@ impl Resolver {
     /// Reads a forwarder's response.
     fn read(&mut self, cx: &mut Cx<'_>, token: Token, number: u32, message: &Message<'_>, source: Source) {
         let Some(query) = self.queries.get(token) else { return };
+        let rebinds = self.rebinds(query, number, message);
         let ttl_max = self.config.cache.ttl_max;
-        if let Some(answer) = Answer::plain(message, (query.name(), query.kind), ttl_max) {
+        if !rebinds && let Some(answer) = Answer::plain(message, (query.name(), query.kind), ttl_max) {
             return self.answered(cx, token, Some(number), (answer, source));
         }
         let Some(name) = Name::from_wire(query.name()) else { return };
         let chain = Chain::new(query.variant.dnssec_ok);
-        match Answer::read(message, (&name, query.kind), chain, &name, ttl_max) {
+        let read = Answer::read(message, (&name, query.kind), chain, &name, self.terms(rebinds));
+        self.stats.rebinding += u64::from(rebinds);
+        match read {
             Reading::Whole(answer) => self.answered(cx, token, Some(number), (answer, source)),
-            Reading::Follow(chain, target) => self.follow(cx, token, Some(number), chain, &target),
+            Reading::Follow(chain, target) => {
+                self.follow(cx, token, Some(number), (chain, source), &target);
+            }
             Reading::Useless(useless) => self.useless(cx, token, Some(number), useless.into()),
         }
+    }
+
+    /// What is taken of a response, or of what is remembered.
+    pub(super) fn terms(&self, rebinds: bool) -> Terms<'_> {
+        let public = self.config.rebinding.as_ref().filter(|_| rebinds);
+        Terms { ttl_max: self.config.cache.ttl_max, public: public.map(|rebinding| &*rebinding.allowed) }
+    }
+
+    /// Whether private addresses of a response are to be left out. A forwarder of a suffix may have
+    /// them, and so may names that are allowed to.
+    fn rebinds(&self, query: &Query, number: u32, message: &Message<'_>) -> bool {
+        let Some(Rebinding { allowed }) = &self.config.rebinding else { return false };
+        let one = query.tries.iter().find(|one| one.number == number);
+        let forwarder = one.and_then(|one| self.forwarders.get(one.forwarder));
+        let is_own = forwarder.is_some_and(|forwarder| forwarder.config.suffix.is_some());
+        if is_own || allowed.iter().any(|suffix| is_within(query.name(), suffix.wire())) {
+            return false;
+        }
+        let leads_inside = |record: &Record<'_>| {
+            record.owner.read().is_ok_and(|owner| leads_inside(&owner, record, allowed))
+        };
+        let rebinds = message.records().flatten().any(|record| leads_inside(&record));
+        if rebinds {
+            let name = super::exchange::readable(query.name());
+            log::debug!("private addresses of {name} are left out (--dns-rebind-protect)");
+        }
+        rebinds
     }
 
     /// Somebody, by the number of his try, or what is remembered, has the whole answer.

@@ -181,7 +181,7 @@ const SIGNER_AT: usize = 18;
 
 #[cfg(test)]
 mod tests {
-    use super::super::answer::{Answer, Chain, Reading, Useless};
+    use super::super::answer::{Answer, Chain, Reading, Terms, Useless};
     use super::*;
     use crate::wire::dns::{Flags, Rcode, Writer};
 
@@ -220,7 +220,13 @@ mod tests {
 
     fn read(data: &[u8], asked: (&str, Kind), chain: Chain, at: &str) -> Reading {
         let message = Message::parse(data).unwrap();
-        Answer::read(&message, (&name(asked.0), asked.1), chain, &name(at), 1_000)
+        Answer::read(
+            &message,
+            (&name(asked.0), asked.1),
+            chain,
+            &name(at),
+            Terms { ttl_max: 1_000, public: None },
+        )
     }
 
     fn answer(asked: (&str, Kind), rcode: Rcode, lines: &[Line<'_>]) -> Answer {

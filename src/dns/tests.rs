@@ -1,7 +1,9 @@
 //! The resolver against forwarders that are played by hand.
 
 mod aliases;
+mod home;
 mod hostile;
+mod learnt;
 
 use super::*;
 use crate::base::{Buckets, Cx, Flows, Instant, Path, Rng, SendQueue, TokenBucket, UnixTime};
@@ -401,7 +403,7 @@ fn what_is_cut_comes_over_tcp() {
     world.receive(left.path, &response(&left.data, Flags::TC, &|_| {}));
     world.turn();
     assert!(world.connects.is_empty(), "the connection is used again");
-    world.with_cx(|resolver, cx| resolver.conn_lost(cx, conn));
+    world.with_cx(|resolver, cx| resolver.conn_lost(cx, conn, false));
     assert_eq!(world.turn().len(), 1, "it closed: asked anew");
 }
 
@@ -457,25 +459,6 @@ fn tls_forwarders_are_never_asked_in_the_clear() {
     world.ask("www.test");
     assert_eq!(world.turn().len(), 0);
     assert_eq!(world.connects[0].2.as_deref(), Some("dns.test"));
-}
-
-#[test]
-fn a_forwarder_that_loses_the_case_is_asked_in_lower_case_then() {
-    let mut world = World::new(&[1]);
-    for round in 0..4 {
-        let text = format!("abcdefghijklmnop{round}.test");
-        world.ask(&text);
-        let left = world.one();
-        let question = Message::parse(&left.data).unwrap().question.unwrap().name.to_vec();
-        let mixed = question != question.to_ascii_lowercase();
-        assert_eq!(mixed, round < 3, "{round}");
-        let mut lower = response(&left.data, 0, &a(&text, 60, 7));
-        lower[12..12 + question.len()].make_ascii_lowercase();
-        world.receive(left.path, &lower);
-        assert_eq!(world.told().len(), usize::from(!mixed), "{round}");
-        world.turn();
-        assert_eq!(world.connects.len(), 1, "it is asked over TCP, on one connection");
-    }
 }
 
 #[test]
@@ -608,7 +591,7 @@ quickcheck::quickcheck! {
             world.pass(chance.below(3_000));
             for (conn, _, _) in std::mem::take(&mut world.connects) {
                 match chance.below(3) {
-                    0 => world.with_cx(|resolver, cx| resolver.conn_lost(cx, conn)),
+                    0 => world.with_cx(|resolver, cx| resolver.conn_lost(cx, conn, false)),
                     1 => {
                         world.resolver.on_ready(conn);
                         let query = world.written(conn);
@@ -662,7 +645,10 @@ fn a_host_is_looked_up_in_both_families_and_with_suffixes() {
     assert_eq!(addresses, ["2020:2020:2020:2020:2020:2020:2020:2020 30", "10.0.0.7 60"]);
 
     let literal = world.look(&mut dns, "192.0.2.1", &mut asked, &|_, _| {});
-    assert_eq!((literal.addresses[0].0.to_string(), literal.source), ("192.0.2.1".into(), Source::Literal));
+    assert_eq!(
+        (literal.addresses[0].0.to_string(), literal.source),
+        ("192.0.2.1".into(), Some(Source::Literal))
+    );
     let bad = world.look(&mut dns, "a..b", &mut asked, &|_, _| {});
     assert_eq!((bad.addresses.len(), bad.failure), (0, Some(Failure::BadName)));
     asked.clear();

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::exchange::{Asked, Verdict};
+use super::exchange::{Asked, Doubt, Verdict};
 use super::query::{Try, Via};
 use super::resolver::Resolver;
 use super::sockets::Pick;
@@ -31,28 +31,53 @@ impl Resolver {
             return self.stats.foreign += 1;
         };
         let index = one.forwarder;
-        match asked.judge(query.question(), forwarder, data, false) {
+        match asked.judge(query.question(), forwarder, (data, false), cx.now) {
             Verdict::Foreign | Verdict::Cut => self.stats.foreign += 1,
-            Verdict::Fits(message, rcode) => self.on_answer(cx, token, number, &message, rcode),
+            Verdict::Fits(message, rcode) => {
+                forwarder.learn_edns(asked, rcode, cx.now);
+                self.on_answer(cx, token, number, &message, rcode);
+            }
             Verdict::Truncated => self.replace_try(cx, token, number, index, true),
             Verdict::BadCookie => self.replace_try(cx, token, number, index, false),
             Verdict::NoEdns => {
-                forwarder.edns = false;
+                query.no_edns |= 1 << index;
                 self.replace_try(cx, token, number, index, false);
             }
-            Verdict::CaseLost => {
+            Verdict::Doubtful(doubt) => {
                 self.stats.foreign += 1;
-                // Asked over TCP as well, where nobody can forge; the wait for the right one goes on.
-                let first =
-                    query.find(number).is_some_and(|one| !std::mem::replace(&mut one.case_lost, true));
+                query.case_lost |= if doubt == Doubt::Case { 1 << index } else { 0 };
+                // Asked over TCP as well, where nothing is forged; the wait for the right one goes on.
+                let first = query.find(number).is_some_and(|one| !std::mem::replace(&mut one.doubted, true));
                 if first {
-                    forwarder.on_case_lost();
                     if !query.waits_over_stream(index, None) {
                         self.begin_try(cx, token, index, true);
                     }
                     self.schedule(token);
                 }
             }
+        }
+    }
+
+    /// The system says that nothing listens where a datagram of this socket went. It brings back how
+    /// the datagram began: whoever made that up would have to guess the id as well as the port.
+    pub fn on_refused(&mut self, cx: &mut Cx<'_>, path: Path, sent: &[u8]) {
+        let id = sent.first_chunk::<2>().map(|id| u16::from_be_bytes(*id));
+        let known = id.and_then(|id| self.by_id.get(&(path.socket, id)).copied());
+        let Some((token, number)) = known else { return };
+        let one = self.queries.get_mut(token).and_then(|query| query.find(number));
+        let Some(index) = one.map(|one| one.forwarder) else { return };
+        let forwarder = self.forwarders.get(index);
+        if forwarder.is_some_and(|forwarder| forwarder.config.addr == path.remote) {
+            self.refused_by(cx.now, index);
+            self.try_failed(cx, token, number, Failure::Refused);
+        }
+    }
+
+    /// Nothing listens where a forwarder should.
+    fn refused_by(&mut self, now: Instant, index: u8) {
+        let Some(known) = self.forwarders.get_mut(index) else { return };
+        if known.on_refused(now) {
+            self.tell_down(index);
         }
     }
 
@@ -66,6 +91,8 @@ impl Resolver {
     pub fn poll_transmit(&mut self, cx: &mut Cx<'_>, out: &mut [u8]) -> Option<(Path, usize)> {
         while let Some((token, number)) = self.to_send.pop_front() {
             let Some(query) = self.queries.get_mut(token) else { continue };
+            let Some(index) = query.find(number).map(|one| one.forwarder) else { continue };
+            let without = query.without(index);
             let Some(one) = query.find(number).filter(|one| one.via == Via::Queued) else { continue };
             let Some(forwarder) = self.forwarders.get_mut(one.forwarder) else { continue };
             let remote = forwarder.config.addr;
@@ -86,7 +113,7 @@ impl Resolver {
                 self.try_failed(cx, token, number, Failure::Overloaded);
                 continue;
             };
-            let asked = Asked::new(id, forwarder, cx.rng);
+            let asked = Asked::new(id, forwarder, without, cx.now, cx.rng);
             (one.asked, one.via, one.sent_at) = (Some(asked), Via::Udp(socket), cx.now);
             let len = asked.write(query.question(), forwarder, out);
             forwarder.stats.asked += 1;
@@ -149,16 +176,21 @@ impl Resolver {
         true
     }
 
-    /// A connection is gone, or was never opened. Who waited on it asks anew.
-    pub fn conn_lost(&mut self, cx: &mut Cx<'_>, conn: Token) {
+    /// A connection is gone, or was never opened; `refused` if nothing listens there. What waited on
+    /// it is asked anew.
+    pub fn conn_lost(&mut self, cx: &mut Cx<'_>, conn: Token, refused: bool) {
         // Who is asked over TLS alone is as good as silent if that does not come about.
         if let Some(index) = self.streams.never_answered(conn)
             && self.forwarders.get(index).is_some_and(|forwarder| forwarder.config.tls.is_some())
         {
-            self.on_silence(cx.now, index);
+            if refused {
+                self.refused_by(cx.now, index);
+            } else {
+                self.on_silence(cx.now, index);
+            }
         }
         let waited = self.streams.remove(conn);
-        self.ask_again(cx, waited, Failure::Unreachable);
+        self.ask_again(cx, waited, if refused { Failure::Refused } else { Failure::Unreachable });
     }
 
     /// Those who waited on a connection that is gone ask anew.
@@ -170,6 +202,13 @@ impl Resolver {
                 let forwarder = one.forwarder;
                 // Whoever waited there as long as another need not find out for himself.
                 query.silent |= if fault == Failure::Timeout { 1 << forwarder } else { 0 };
+                // A server without TCP, or whose TCP fails, that loses the case: this query goes
+                // without, and the next one finds out anew.
+                if query.case_lost & !query.no_case & 1 << forwarder != 0 {
+                    query.no_case |= 1 << forwarder;
+                    self.begin_try(cx, token, forwarder, false);
+                    self.schedule(token);
+                }
             }
             self.try_failed(cx, token, number, fault);
         }
@@ -206,7 +245,7 @@ impl Resolver {
             self.drop_try(cx.now, token, number);
             return false;
         };
-        let asked = Asked::new(id, forwarder, cx.rng);
+        let asked = Asked::new(id, forwarder, query.without(index), cx.now, cx.rng);
         let mut out = [0; UDP_MIN];
         let len = asked.write(query.question(), forwarder, &mut out);
         forwarder.stats.asked += 1;
@@ -281,15 +320,18 @@ impl Resolver {
         let Some(forwarder) = self.forwarders.get_mut(one.forwarder) else { return };
         let Some(asked) = one.asked else { return };
         let index = one.forwarder;
-        match asked.judge(query.question(), forwarder, data, true) {
-            Verdict::Fits(message, rcode) => self.on_answer(cx, token, number, &message, rcode),
+        match asked.judge(query.question(), forwarder, (data, true), cx.now) {
+            Verdict::Fits(message, rcode) => {
+                forwarder.learn_edns(asked, rcode, cx.now);
+                self.on_answer(cx, token, number, &message, rcode);
+            }
             Verdict::NoEdns => {
-                forwarder.edns = false;
+                query.no_edns |= 1 << index;
                 self.replace_try(cx, token, number, index, true);
             }
             Verdict::BadCookie => self.replace_try(cx, token, number, index, true),
             Verdict::Cut => self.try_failed(cx, token, number, Failure::Malformed),
-            Verdict::Foreign | Verdict::Truncated | Verdict::CaseLost => self.stats.foreign += 1,
+            Verdict::Foreign | Verdict::Truncated | Verdict::Doubtful(_) => self.stats.foreign += 1,
         }
     }
 }

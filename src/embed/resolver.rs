@@ -266,6 +266,7 @@ fn resolved(looked: &Looked) -> Result<Resolved, ResolveFailure> {
             None => ResolveFailure::NoSuchName,
         });
     }
+    let source = looked.source.clone().expect("addresses come from somewhere");
     let ips = looked.addresses.iter().map(|(ip, _)| *ip);
     let name = looked.name.to_string();
     Ok(Resolved {
@@ -273,9 +274,9 @@ fn resolved(looked: &Looked) -> Result<Resolved, ResolveFailure> {
         addresses: ips.clone().collect(),
         ipv4: ips.clone().filter_map(|ip| if let IpAddr::V4(ip) = ip { Some(ip) } else { None }).collect(),
         ipv6: ips.filter_map(|ip| if let IpAddr::V6(ip) = ip { Some(ip) } else { None }).collect(),
-        cached: matches!(looked.source, Source::Memory | Source::Database | Source::Stale),
+        cached: matches!(source, Source::Memory | Source::Database | Source::Stale),
         ttl: looked.addresses.iter().map(|(_, ttl)| *ttl).min().filter(|ttl| *ttl < u32::MAX),
-        source: looked.source.clone(),
+        source,
         elapsed: looked.elapsed,
     })
 }

@@ -7,21 +7,47 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::Builder;
 use std::time::{Duration, SystemTime};
 
+use crate::base::Network;
+use crate::dns::system::BadServer;
 use crate::dns::{ForwarderConfig, Hosts, ResolvConf, System};
 use crate::engine::io::Command;
 use crate::reactor::Handle;
+use crate::reactor::sys::interface;
 
 /// What the system says now: its resolvers (unless some are given), hosts, suffixes, addresses.
 pub fn system(given: &[ForwarderConfig]) -> System {
-    let conf = ResolvConf::parse(&read(RESOLV_CONF));
-    let forwarders = match given {
-        [] if conf.servers.is_empty() => vec![ForwarderConfig::plain(LOCAL_SERVER)],
-        [] => conf.servers.iter().copied().map(ForwarderConfig::plain).collect(),
-        given => given.to_vec(),
+    let conf = ResolvConf::parse(&read(RESOLV_CONF), interface::index);
+    let mut forwarders = given.to_vec();
+    if given.iter().all(|forwarder| forwarder.suffix.is_some()) {
+        for (server, bad) in &conf.unusable {
+            log::warn!("the DNS server `{server}` of {RESOLV_CONF} is not asked: {}", why_not(*bad));
+        }
+        let servers = if conf.servers.is_empty() { &[LOCAL_SERVER][..] } else { &conf.servers };
+        forwarders.extend(servers.iter().copied().map(ForwarderConfig::plain));
+    }
+    let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
+    let local = interfaces.iter().map(|interface| interface.ip()).collect();
+    let networks = interfaces.iter().filter_map(|interface| network_of(&interface.addr)).collect();
+    let (hosts, search, ndots) = (Hosts::parse(&read(HOSTS)), conf.search, conf.ndots);
+    System { forwarders, hosts, search, ndots, local, networks }
+}
+
+/// The network that an interface is in, by its address.
+fn network_of(addr: &if_addrs::IfAddr) -> Option<Network> {
+    let prefix = match addr {
+        if_addrs::IfAddr::V4(addr) => addr.prefixlen,
+        if_addrs::IfAddr::V6(addr) => addr.prefixlen,
     };
-    let local = if_addrs::get_if_addrs().unwrap_or_default();
-    let local = local.into_iter().map(|interface| interface.ip()).collect();
-    System { forwarders, hosts: Hosts::parse(&read(HOSTS)), search: conf.search, ndots: conf.ndots, local }
+    Network::of(addr.ip(), prefix).filter(|_| prefix > 0)
+}
+
+/// Why a text is no server's address, in words.
+pub fn why_not(bad: BadServer) -> &'static str {
+    match bad {
+        BadServer::Address => "it is no IP address, or its port is none",
+        BadServer::NoScope => "a link-local address needs its interface, like fe80::1%eth0",
+        BadServer::Interface => "this machine has no interface of that name; `ip link` lists them",
+    }
 }
 
 /// Hands over what the system says, and again whenever it says something else. Dropping it ends that.
@@ -32,10 +58,10 @@ pub struct Follow {
 impl Follow {
     /// Begins at once; `given` takes the place of the system's resolvers, if there are any, and what
     /// listens on `own` is not asked.
-    pub fn spawn(given: Vec<ForwarderConfig>, own: Option<SocketAddr>, handle: Handle) -> io::Result<Self> {
+    pub fn spawn(given: Vec<ForwarderConfig>, own: Vec<SocketAddr>, handle: Handle) -> io::Result<Self> {
         let without_own = move || {
             let mut system = system(&given);
-            own.into_iter().for_each(|own| leave_out(own, &mut system));
+            own.iter().for_each(|own| leave_out(*own, &mut system));
             system
         };
         Self::spawn_with(without_own, handle)

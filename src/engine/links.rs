@@ -144,6 +144,14 @@ impl Links {
         self.by_hash.range((hash, LinkId::FIRST)..=(hash, LinkId::LAST)).map(|(_, id)| *id).collect()
     }
 
+    /// Connections of those that ask us for names.
+    pub(super) fn clients(&self) -> impl Iterator<Item = (LinkId, &Client)> {
+        self.slots.iter().filter_map(|(token, link)| match &link.machine {
+            Machine::Client(client) => Some((LinkId(token), &**client)),
+            _ => None,
+        })
+    }
+
     pub(super) fn ids(&self) -> Vec<LinkId> {
         self.slots.iter().map(|(token, _)| LinkId(token)).collect()
     }

@@ -531,7 +531,7 @@ impl Engine {
             Some(Machine::Names(conn, _)) => {
                 let conn = *conn;
                 self.close(id);
-                self.names_lost(conn);
+                self.names_lost(conn, false);
             }
             None => {}
         }
@@ -540,7 +540,7 @@ impl Engine {
     fn on_closed(&mut self, id: LinkId, reason: Reason, now: Instant) {
         let Some(link) = self.links.remove(id) else { return };
         match link.machine {
-            Machine::Names(conn, _) => self.names_lost(conn),
+            Machine::Names(conn, _) => self.names_lost(conn, reason == Reason::Refused),
             Machine::Client(client) => self.client_gone(&client),
             Machine::Get { .. } => self.get_closed(&link, DownloadFailure::Connect(reason)),
             Machine::Warm(warm) => self.warm_closed(warm, reason),

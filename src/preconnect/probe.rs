@@ -31,7 +31,7 @@ pub struct Found {
     /// Its addresses, in the order to be tried (RFC 6724).
     pub addresses: Vec<IpAddr>,
     /// Who knew them.
-    pub source: Source,
+    pub source: Option<Source>,
     /// No more will come.
     pub complete: bool,
     /// Why there are none.
@@ -114,12 +114,12 @@ impl Probe {
         match self.state {
             State::Naming if !found.addresses.is_empty() => {
                 self.report.dns = Some(now.since(self.began));
-                self.report.source = Some(found.source.clone());
+                self.report.source.clone_from(&found.source);
                 self.state = State::Connecting { known: now, first: None };
                 self.until = now + self.timeouts.tcp;
             }
             State::Naming if found.complete => {
-                self.report.source = Some(found.source.clone());
+                self.report.source.clone_from(&found.source);
                 return self.fail(now, Stage::Dns, Cause::Name(found.fault));
             }
             State::Connecting { .. } => {}
@@ -369,7 +369,7 @@ mod tests {
     fn found(addresses: &str, complete: bool) -> Found {
         Found {
             addresses: addresses.split_whitespace().map(|ip| ip.parse().unwrap()).collect(),
-            source: Source::Memory,
+            source: Some(Source::Memory),
             complete,
             fault: NameFault::NotThere,
         }

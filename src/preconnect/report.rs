@@ -98,6 +98,8 @@ pub enum NameFault {
     NoAnswer,
     /// No DNS server can be reached from here.
     Unreachable,
+    /// Nothing listens where the DNS server should be.
+    Refused,
     /// What the servers answered.
     Rcode(Rcode),
     /// What the servers answered is of no use.

@@ -12,7 +12,7 @@ pub struct ReactorConfig {
     /// Where to listen for datagrams.
     pub listen: Vec<Listen>,
     /// Where to accept streams, in the order of their [`AcceptorId`]s.
-    pub accept: Vec<SocketAddr>,
+    pub accept: Vec<Listen>,
     /// Datagrams for one system call, 1 to [`udp::BATCH_MAX`].
     pub udp_batch: usize,
     /// Use this network interface only (Linux).

@@ -46,6 +46,8 @@ pub struct Listening<N: Net = SystemNet> {
     pub(super) commands: Receiver<Command>,
     pub(super) roots: Roots,
     bound: Vec<SocketAddr>,
+    /// Of each, its place in the configuration.
+    places: Vec<usize>,
     accepting: Vec<SocketAddr>,
     handle: Handle,
 }
@@ -77,12 +79,13 @@ impl<N: Net> Listening<N> {
         if config.listen.len() > LISTEN_MAX || config.accept.len() > LISTEN_MAX {
             return Err(StartError::TooManyAddresses);
         }
-        let (mut sockets, mut bound) = (Vec::new(), Vec::new());
-        for Listen { addr, explicit } in config.listen.iter().copied() {
+        let (mut sockets, mut bound, mut places) = (Vec::new(), Vec::new(), Vec::new());
+        for (place, Listen { addr, explicit }) in config.listen.iter().copied().enumerate() {
             match net.udp_bind(SocketId(sockets.len() as u16), addr) {
                 Ok((socket, at)) => {
                     sockets.push(socket);
                     bound.push(at);
+                    places.push(place);
                 }
                 Err(error) if !explicit && errors::is_family_missing(&error) => {
                     log::warn!("not listening on {addr}: this host lacks the address family ({error})");
@@ -94,20 +97,31 @@ impl<N: Net> Listening<N> {
             return Err(StartError::NoAddress);
         }
         let (mut acceptors, mut accepting) = (Vec::new(), Vec::new());
-        for (index, addr) in config.accept.iter().enumerate() {
-            let (acceptor, at) =
-                net.tcp_listen(AcceptorId(index as u16), *addr).map_err(|error| bind_error(*addr, &error))?;
-            acceptors.push(acceptor);
-            accepting.push(at);
+        for Listen { addr, explicit } in config.accept.iter().copied() {
+            match net.tcp_listen(AcceptorId(acceptors.len() as u16), addr) {
+                Ok((acceptor, at)) => {
+                    acceptors.push(acceptor);
+                    accepting.push(at);
+                }
+                Err(error) if !explicit && errors::is_family_missing(&error) => {
+                    log::warn!("no streams on {addr}: this host lacks the address family ({error})");
+                }
+                Err(error) => return Err(bind_error(addr, &error)),
+            }
         }
         let (handle, commands) = Handle::new(net.wake());
         let roots = config.roots.clone();
-        Ok(Self { net, sockets, acceptors, commands, roots, bound, accepting, handle })
+        Ok(Self { net, sockets, acceptors, commands, roots, bound, places, accepting, handle })
     }
 
     /// The addresses that were really bound, in the order of their [`SocketId`]s.
     pub fn bound(&self) -> &[SocketAddr] {
         &self.bound
+    }
+
+    /// How many of the first `places` of the configuration were bound.
+    pub fn bound_of_first(&self, places: usize) -> usize {
+        self.places.iter().filter(|place| **place < places).count()
     }
 
     /// The addresses where streams are really accepted, in the order of their [`AcceptorId`]s.

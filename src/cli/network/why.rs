@@ -69,6 +69,7 @@ fn name(fault: NameFault) -> (String, &'static str) {
         NameFault::NoServer => ("no DNS server is known".to_owned(), "name one with --dns-forwarder"),
         NameFault::NoAnswer => ("no DNS server answered in time".to_owned(), servers),
         NameFault::Unreachable => ("no DNS server can be reached from here".to_owned(), servers),
+        NameFault::Refused => ("nothing listens where the DNS server should be".to_owned(), servers),
         NameFault::Rcode(rcode) => (format!("the DNS servers answer {rcode}"), servers),
         NameFault::Useless => ("the DNS servers' answers are of no use".to_owned(), servers),
         NameFault::Overloaded => ("too much is asked at once".to_owned(), "try fewer targets at once"),

@@ -24,6 +24,8 @@ pub(super) struct Shown {
     source: String,
     elapsed: Duration,
     failure: Option<Cow<'static, str>>,
+    /// Addresses that are not told.
+    left_out: usize,
 }
 
 impl Shown {
@@ -51,7 +53,8 @@ impl Shown {
             (_, false) => None,
         };
         let _ = write!(self.as_name, "{}", looked.name);
-        self.set_source(&looked.source);
+        looked.source.iter().for_each(|source| self.set_source(source));
+        self.left_out = looked.left_out;
         self.elapsed = looked.elapsed;
     }
 
@@ -83,6 +86,10 @@ impl Shown {
             format!("{name}  {kind}  {}{ttl}{source}  {ms} ms", &self.text[data.clone()])
         };
         let mut lines: Vec<String> = self.records.iter().map(line).collect();
+        if self.left_out > 0 {
+            lines
+                .push(format!("{name}  and {} addresses more; `-t A` or `-t AAAA` shows all", self.left_out));
+        }
         lines.extend(self.failure.iter().map(|failure| format!("{name}  {failure}{source}  {ms} ms")));
         lines
     }
@@ -97,6 +104,10 @@ impl Shown {
         self.write_data(Kind::A, out);
         out.extend_from_slice(b",\"ipv6\":");
         self.write_data(Kind::AAAA, out);
+        if self.left_out > 0 {
+            out.extend_from_slice(b",\"left_out\":");
+            write_number(self.left_out as u64, out);
+        }
         out.extend_from_slice(b",\"ms\":");
         write_ms(self.elapsed, out);
         out.extend_from_slice(b",\"name\":");
@@ -140,7 +151,7 @@ impl Shown {
         self.records.clear();
         self.text.clear();
         self.source.clear();
-        (self.elapsed, self.failure) = (Duration::ZERO, None);
+        (self.elapsed, self.failure, self.left_out) = (Duration::ZERO, None, 0);
     }
 
     fn set_source(&mut self, source: &Source) {
@@ -257,6 +268,7 @@ pub fn why(failure: Failure) -> Cow<'static, str> {
         Failure::NoForwarder => "no DNS server is known; give one as @SERVER".into(),
         Failure::Timeout => "no DNS server answered in time".into(),
         Failure::Unreachable => "no DNS server can be reached from here".into(),
+        Failure::Refused => "nothing listens where the DNS server should be (port refused)".into(),
         Failure::Rcode(rcode) => format!("the DNS servers answer {rcode}").into(),
         Failure::Referral => "the DNS servers name others instead of asking them".into(),
         Failure::Chain => "its aliases lead in a circle, or too far".into(),
@@ -292,7 +304,8 @@ mod tests {
     fn looked(addresses: Vec<(IpAddr, u32)>, failure: Option<Failure>) -> Looked {
         let elapsed = Duration::from_micros(1_250);
         let name = Name::parse("a.test").unwrap();
-        Looked { name, addresses, source: Source::Hosts, failure, exists: true, elapsed, complete: true }
+        let source = Some(Source::Hosts);
+        Looked { name, addresses, left_out: 0, source, failure, exists: true, elapsed, complete: true }
     }
 
     #[test]

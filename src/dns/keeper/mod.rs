@@ -287,7 +287,7 @@ impl Dns {
                 continue;
             };
             self.keeper.records += zone.records_count();
-            if self.zones.put(Arc::new(zone)).is_err() {
+            if self.put_zone(Arc::new(zone)).is_err() {
                 log::error!("there are more zones in the archive than can be served");
             }
         }

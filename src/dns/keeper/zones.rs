@@ -47,7 +47,7 @@ impl Dns {
     }
 
     fn delete_zone(&mut self, user: u64, origin: &Name) {
-        let Some(zone) = self.zones.take(origin) else { return };
+        let Some(zone) = self.take_zone(origin) else { return };
         let events = vec![ZoneEvent::ZoneDeleted(ZoneFacts::of(&zone, [0, 0, zone.records_count()]))];
         self.keeper.records -= zone.records_count();
         // If it is ever made again, nobody who knew it shall think that it is the older one.
@@ -175,7 +175,7 @@ impl Dns {
             let job = Job::Renew { new: Content::Zone(own), old: Some(old), last: None, keep: true };
             return self.keeper.work(Busy::Back(name), job);
         }
-        if let Some(zone) = self.zones.take(&name) {
+        if let Some(zone) = self.take_zone(&name) {
             self.keeper.tell(&[ZoneEvent::ZoneDeleted(ZoneFacts::of(&zone, [0, 0, zone.records_count()]))]);
             self.keeper.discard_zone(zone);
         }
@@ -199,7 +199,7 @@ impl Dns {
     }
 
     fn exchange_zone(&mut self, zone: Arc<Zone>) {
-        match self.zones.put(zone) {
+        match self.put_zone(zone) {
             Ok(old) => old.into_iter().for_each(|old| self.keeper.discard_zone(old)),
             Err(_) => debug_assert!(false, "whoever serves a zone sees to it that there is room"),
         }

@@ -1,6 +1,8 @@
 //! A client's message: whether it is a query, and what it asks for.
 
-use crate::wire::dns::{CLASS_IN, Cookies, Flags, HEADER_LEN, Kind, Message, Name, Question, Rcode};
+use crate::wire::dns::{
+    CLASS_IN, Cookies, Edns, Flags, HEADER_LEN, Kind, Message, Name, OptionCode, Question, Rcode,
+};
 
 /// A query that can be answered.
 #[derive(Clone, Debug)]
@@ -63,6 +65,12 @@ impl<'a> Asked<'a> {
         let refuse = |rcode| Err(Unfit::Refused(Box::new(asked.clone()), rcode));
         if edns.is_some_and(|edns| edns.version > 0) {
             return refuse(Rcode::BADVERS);
+        }
+        let malformed =
+            |edns: &Edns<'_>| edns.option(OptionCode::COOKIE).is_some() && edns.cookies().is_none();
+        if edns.as_ref().is_some_and(malformed) {
+            // RFC 7873, section 5.2.2.
+            return refuse(Rcode::FORMERR);
         }
         if answers > 0 || authorities > 0 && asked.question.kind != IXFR {
             return refuse(Rcode::FORMERR);

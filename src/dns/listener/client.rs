@@ -20,7 +20,11 @@ pub struct Client {
     /// Answers that were not handed on yet.
     answers: VecDeque<Bytes>,
     answers_bytes: usize,
+    /// For how long nothing may happen.
+    idle_max: Duration,
     deadline: Instant,
+    /// When something happened last.
+    active_at: Instant,
     /// The client asks nothing more.
     ending: bool,
     over: bool,
@@ -34,7 +38,9 @@ impl Client {
             waiting: 0,
             answers: VecDeque::new(),
             answers_bytes: 0,
+            idle_max: IDLE_MAX,
             deadline: now + IDLE_MAX,
+            active_at: now,
             ending: false,
             over: false,
         }
@@ -53,7 +59,7 @@ impl Client {
         while self.wants_read() {
             let Some((message, len)) = streams::frame(&data[used..])? else { break };
             used += len;
-            self.deadline = now + IDLE_MAX;
+            self.touch(now);
             match serve(message) {
                 Served::Now(answer) => self.queue(answer),
                 Served::Later => self.waiting += 1,
@@ -66,7 +72,7 @@ impl Client {
     /// An answer that had to wait. Ends the connection if too many others lie there unread.
     pub fn on_answer(&mut self, now: Instant, answer: Option<Bytes>) {
         self.waiting = self.waiting.saturating_sub(1);
-        self.deadline = now + IDLE_MAX;
+        self.touch(now);
         if answer.is_some() && self.answers_bytes >= ANSWERS_MAX {
             // So much was asked for, and nothing is read.
             (self.over, self.answers, self.answers_bytes) = (true, VecDeque::new(), 0);
@@ -117,6 +123,21 @@ impl Client {
         self.over |= self.deadline <= now;
     }
 
+    /// Since when nothing is under way on it; `None` if something is.
+    pub fn idle_since(&self) -> Option<Instant> {
+        (self.waiting == 0 && self.answers.is_empty()).then_some(self.active_at)
+    }
+
+    /// Changes for how long nothing may happen, from what happened last on.
+    pub fn set_idle_max(&mut self, idle_max: Duration, now: Instant) {
+        self.idle_max = idle_max;
+        self.deadline = (self.active_at + idle_max).max(now);
+    }
+
+    fn touch(&mut self, now: Instant) {
+        (self.deadline, self.active_at) = (now + self.idle_max, now);
+    }
+
     fn queue(&mut self, answer: Bytes) {
         self.answers_bytes += answer.len();
         self.answers.push_back(answer);
@@ -135,7 +156,9 @@ pub enum Served {
 }
 
 /// RFC 7766, section 6.2.3: some seconds. A question is answered within ten.
-const IDLE_MAX: Duration = Duration::from_secs(15);
+pub(super) const IDLE_MAX: Duration = Duration::from_secs(15);
+/// When there are no places left: some round trips.
+pub(super) const IDLE_MIN: Duration = Duration::from_secs(1);
 /// Questions of one connection that wait at once.
 const PIPELINE: usize = 128;
 /// Bytes of answers that the client does not read: one of the longest, and then some.

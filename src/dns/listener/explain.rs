@@ -39,6 +39,7 @@ impl Explained {
             Failure::NoForwarder => (InfoCode::NoReachableAuthority, "no forwarder is known"),
             Failure::Timeout => (InfoCode::NoReachableAuthority, "no forwarder answered in time"),
             Failure::Unreachable => (InfoCode::NetworkError, "no forwarder can be reached"),
+            Failure::Refused => (InfoCode::NetworkError, "nothing listens where the forwarder should be"),
             Failure::Rcode(rcode) => {
                 return Self::new(
                     InfoCode::NoReachableAuthority,

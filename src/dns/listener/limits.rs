@@ -3,12 +3,16 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use super::Config;
 use crate::base::{Instant, Limiter, Network, Rng};
 use crate::wire::dns::{Name, Rcode, parent};
 
 /// Networks and rates.
 pub(super) struct Limits {
     allow: Vec<Network>,
+    /// Networks of this machine's interfaces.
+    own: Vec<Network>,
+    own_may_ask: bool,
     clients: Limiter,
     answers: Limiter,
     /// Nothing is limited.
@@ -28,15 +32,34 @@ pub(super) enum Leave {
 }
 
 impl Limits {
-    /// `rate` answers a second for each client; 0 is no limit.
-    pub(super) fn new(allow: Vec<Network>, rate: u32, rng: &mut Rng) -> Self {
+    pub(super) fn new(config: &Config, rng: &mut Rng) -> Self {
+        let Config { allow, own_networks, rate } = config;
+        let (allow, rate) = (allow.clone(), *rate);
         let same = rate.div_ceil(SAME_SHARE);
         let answers = Limiter::new(same, same, rng);
-        Self { allow, clients: Limiter::new(rate, rate, rng), answers, free: rate == 0, held_back: 0 }
+        let (own, own_may_ask) = (Vec::new(), *own_networks);
+        Self {
+            allow,
+            own,
+            own_may_ask,
+            clients: Limiter::new(rate, rate, rng),
+            answers,
+            free: rate == 0,
+            held_back: 0,
+        }
     }
 
     pub(super) fn may_ask(&self, ip: IpAddr) -> bool {
-        self.allow.iter().any(|network| network.contains(ip))
+        let own = self.own.iter().filter(|_| self.own_may_ask);
+        self.allow.iter().chain(own).any(|network| network.contains(ip))
+    }
+
+    pub(super) fn set_own(&mut self, networks: Vec<Network>) {
+        self.own = networks;
+    }
+
+    pub(super) fn take_own(&mut self) -> Vec<Network> {
+        std::mem::take(&mut self.own)
     }
 
     /// Whether one more question of this client is looked at.
@@ -92,9 +115,29 @@ mod tests {
 
     use super::*;
 
+    fn with_rate(rate: u32, seed: u64) -> Limits {
+        let config = Config { allow: Vec::new(), own_networks: true, rate };
+        Limits::new(&config, &mut Rng::seeded(seed))
+    }
+
+    #[test]
+    fn networks_of_own_interfaces_may_ask_unless_others_were_named() {
+        let ip = |text: &str| text.parse::<IpAddr>().unwrap();
+        let networks = || vec!["2001:db8:7::/64".parse().unwrap(), "100.64.0.0/10".parse().unwrap()];
+        for own_networks in [true, false] {
+            let config = Config { own_networks, ..Config::local() };
+            let mut limits = Limits::new(&config, &mut Rng::seeded(1));
+            assert!(!limits.may_ask(ip("2001:db8:7::9")), "not known yet");
+            limits.set_own(networks());
+            assert_eq!(limits.may_ask(ip("2001:db8:7::9")), own_networks);
+            assert_eq!(limits.may_ask(ip("100.70.0.1")), own_networks);
+            assert!(!limits.may_ask(ip("2001:db8:8::9")) && limits.may_ask(ip("192.168.1.1")));
+        }
+    }
+
     #[test]
     fn the_same_answer_is_sent_to_a_network_so_often_and_loopback_all_it_wants() {
-        let mut limits = Limits::new(Vec::new(), 100, &mut Rng::seeded(1));
+        let mut limits = with_rate(100, 1);
         let now = Instant::from_millis(1);
         let name = |nth: u8| Name::parse(&format!("a{nth}.test")).unwrap();
         let mut ask = |ip: [u8; 4], name: &Name, rcode| limits.leave(ip.into(), (name, rcode), || None, now);
@@ -110,7 +153,7 @@ mod tests {
 
     #[test]
     fn names_made_up_at_any_depth_count_together() {
-        let mut limits = Limits::new(Vec::new(), 100, &mut Rng::seeded(1));
+        let mut limits = with_rate(100, 1);
         let now = Instant::from_millis(1);
         let name = |nth: u8| Name::parse(&format!("a.b{nth}.zone.test")).unwrap();
         let zone = || Name::parse("zone.test").ok();
@@ -130,11 +173,11 @@ mod tests {
 
     #[test]
     fn a_client_has_its_rate_and_zero_is_none() {
-        let mut limits = Limits::new(Vec::new(), 10, &mut Rng::seeded(2));
+        let mut limits = with_rate(10, 2);
         let (ip, now) = (IpAddr::from([192, 0, 2, 1]), Instant::from_millis(1));
         assert_eq!((0..50).filter(|_| limits.take(ip, now)).count(), 10);
         assert_eq!((0..50).filter(|_| limits.take(ip, now + Duration::from_millis(500))).count(), 5);
-        let mut free = Limits::new(Vec::new(), 0, &mut Rng::seeded(3));
+        let mut free = with_rate(0, 3);
         assert!((0..5_000).all(|_| free.take(ip, now)));
         assert!(
             (0..5_000).all(|_| free.leave(ip, (&Name::ROOT, Rcode::NOERROR), || None, now) == Leave::Whole)

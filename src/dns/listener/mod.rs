@@ -19,6 +19,7 @@ mod tests;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, Ipv6Addr};
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -38,8 +39,10 @@ use serve::Pending;
 /// The listener's settings.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Who may ask.
+    /// Networks that may ask.
     pub allow: Vec<Network>,
+    /// So may those of this machine's interfaces.
+    pub own_networks: bool,
     /// Answers a second for each client address but loopback; 0 is no limit.
     pub rate: u32,
 }
@@ -101,7 +104,7 @@ impl Config {
     /// For those behind the same router, or on this machine.
     pub fn local() -> Self {
         let networks = LOCAL.iter().filter_map(|text| text.parse().ok());
-        Self { allow: networks.collect(), rate: RATE }
+        Self { allow: networks.collect(), own_networks: true, rate: RATE }
     }
 }
 
@@ -109,7 +112,7 @@ impl Listener {
     /// Without any client yet.
     pub fn new(config: Config, rng: &mut Rng) -> Self {
         Self {
-            limits: Limits::new(config.allow, config.rate, rng),
+            limits: Limits::new(&config, rng),
             cookies: Cookies::new(rng),
             pending: Slots::default(),
             waiting_of: hash::map(rng),
@@ -126,7 +129,14 @@ impl Listener {
 
     /// Changes who may ask, and how much.
     pub fn set_config(&mut self, config: Config, rng: &mut Rng) {
-        self.limits = Limits::new(config.allow, config.rate, rng);
+        let own = self.limits.take_own();
+        self.limits = Limits::new(&config, rng);
+        self.limits.set_own(own);
+    }
+
+    /// What the networks of this machine's interfaces are now.
+    pub fn set_own_networks(&mut self, networks: Vec<Network>) {
+        self.limits.set_own(networks);
     }
 
     /// Somebody opened a connection; false if it is not wanted.
@@ -141,6 +151,30 @@ impl Listener {
         *self.clients.entry(who).or_default() += 1;
         self.connections += 1;
         true
+    }
+
+    /// Which other client has to give a place up for a new connection, now that there is none: the one
+    /// with the most, if that is more than this client would have. Otherwise any that is idle for
+    /// longer than the time that comes with it.
+    pub fn crowded_by(&self, ip: IpAddr) -> Option<(Option<IpAddr>, Duration)> {
+        let own = self.clients.get(&subscriber(ip)).map_or(0, |own| *own);
+        if self.connections < CONNECTIONS_MAX || own > 0 || !self.limits.may_ask(ip) {
+            return None;
+        }
+        let (most, count) = self.clients.iter().max_by_key(|(_, count)| **count)?;
+        Some(if *count > 1 { (Some(*most), Duration::ZERO) } else { (None, client::IDLE_MIN) })
+    }
+
+    /// Whether a connection's address belongs to this client.
+    pub fn is_of(client: IpAddr, ip: IpAddr) -> bool {
+        subscriber(ip) == client
+    }
+
+    /// For how long a connection may be idle: less when places become few (RFC 7766, section 6.2.3).
+    pub fn idle_max(&self) -> Duration {
+        let free = CONNECTIONS_MAX.saturating_sub(self.connections) as u32;
+        let half = CONNECTIONS_MAX as u32 / 2;
+        (client::IDLE_MAX * free.min(half) / half).max(client::IDLE_MIN)
     }
 
     /// A connection that was admitted is gone.

@@ -90,8 +90,19 @@ impl Reply<'_> {
         })
     }
 
-    /// Whatever `put` writes, which gives flags and response code.
+    /// Whatever `put` writes, which gives flags and response code. What does not fit into a datagram is
+    /// left out whole: the client comes again over TCP, and who made its address up gains nothing.
     pub(super) fn write(&self, out: &mut [u8], put: impl FnOnce(&mut Writer<'_>) -> (u16, Rcode)) -> Written {
+        let mut said = (0, Rcode::NOERROR);
+        let written = self.try_write(out, |writer| {
+            said = put(writer);
+            said
+        });
+        let is_cut = said.0 & Flags::TC != 0 && !self.over_stream;
+        if is_cut { self.try_write(out, |_| said) } else { written }
+    }
+
+    fn try_write(&self, out: &mut [u8], put: impl FnOnce(&mut Writer<'_>) -> (u16, Rcode)) -> Written {
         let room = self.room(out);
         let (question, flags) = (&self.asked.question, Flags(self.asked.reply_flags()));
         let Ok(mut writer) = Writer::new(&mut out[..room], self.asked.id, flags) else {

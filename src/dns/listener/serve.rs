@@ -17,7 +17,7 @@ use crate::dns::cache::{Key, Variant};
 use crate::dns::local::Local;
 use crate::dns::lookup::Dns;
 use crate::dns::policy::{Action, Hit, HitFacts};
-use crate::dns::{Answer, Failure, Given, Resolved, User};
+use crate::dns::{Failure, Given, Resolved, User};
 use crate::model::dns::Source;
 use crate::wire::dns::{Flags, HEADER_LEN, Kind, Message, Name, Rcode, Record, Section};
 
@@ -192,6 +192,10 @@ impl Dns {
             listener.stats.loops += 1;
             return Said::Never(From::Nobody);
         }
+        if let Some(answer) = self.resolver.special(asked.name, asked.question.kind) {
+            let given = Given { answer: Arc::new(answer), age: 0, source: Source::Zone };
+            return self.hand_out(listener, cx, question, None, &given, out);
+        }
         let key = Key::new(asked.name, asked.question.kind, variant(asked));
         match self.resolver.known(&key, (asked.name, asked.question.kind), cx.now) {
             Some((given, renew)) => {
@@ -199,11 +203,6 @@ impl Dns {
                     self.resolver.renew(cx, (asked.name, asked.question.kind, variant(asked)));
                     listener.is_dirty = true;
                 }
-                self.hand_out(listener, cx, question, None, &given, out)
-            }
-            None if self.is_special(asked.name) => {
-                let answer = Arc::new(Answer::no_such_name((asked.name, asked.question.kind)));
-                let given = Given { answer, age: 0, source: Source::Zone };
                 self.hand_out(listener, cx, question, None, &given, out)
             }
             None => self.put(listener, cx, question, None, asked.name),
@@ -308,8 +307,10 @@ impl Dns {
         out: &mut [u8],
     ) -> Said {
         let kind = question.asked.question.kind;
-        let (mut head, mut target) = (head, target.clone());
-        match self.find_local(&target, kind) {
+        if Message::parse(&head.message).is_ok_and(|message| message.header.counts[0] > HEAD_MAX) {
+            return listener.fail(question, Failure::Chain, out);
+        }
+        match self.find_local(target, kind) {
             Some(Local::Whole(Ok(answer))) => {
                 let given = Given { answer: Arc::new(answer), age: 0, source: Source::Zone };
                 return self.hand_out(listener, cx, question, Some(&head), &given, out);
@@ -320,14 +321,15 @@ impl Dns {
                 let Ok(message) = Message::parse(&head.message) else { return Said::Never(From::Nobody) };
                 let reply = question.reply(head.explained.clone());
                 let written = reply.joined(&message, head.flags, &given, out);
-                (head, target) = (Head::of(&out[..written.len], head.from, reply.explained), *next);
+                let head = Head::of(&out[..written.len], head.from, reply.explained);
+                return self.go_on(listener, cx, question, head, &next, out);
             }
             None => {}
         }
-        let key = Key::new(&target, kind, variant(question.asked));
-        match self.resolver.known(&key, (&target, kind), cx.now) {
+        let key = Key::new(target, kind, variant(question.asked));
+        match self.resolver.known(&key, (target, kind), cx.now) {
             Some((given, _)) => self.hand_out(listener, cx, question, Some(&head), &given, out),
-            None => self.put(listener, cx, question, Some(head), &target),
+            None => self.put(listener, cx, question, Some(head), target),
         }
     }
 
@@ -372,6 +374,16 @@ impl Dns {
             Source::Stale => From::Stale,
             Source::Forwarder(_) => From::Forwarder,
         };
+        if let Some((begun, target)) = self.cut_at_alias(given, question.asked.question.kind) {
+            let given = Given { answer: Arc::new(begun), age: 0, source: given.source.clone() };
+            let reply = question.reply(head.map_or_else(Explained::default, |head| head.explained.clone()));
+            let written = match head.map(|head| (head, Message::parse(&head.message))) {
+                Some((head, Ok(message))) => reply.joined(&message, head.flags, &given, out),
+                _ => reply.given(&given, out),
+            };
+            let head = Head::of(&out[..written.len], head.map_or(from, |head| head.from), reply.explained);
+            return self.go_on(listener, cx, question, head, &target, out);
+        }
         listener.stats.from_memory += u64::from(matches!(from, From::Memory | From::Stale));
         let explained = match (head, from, given.answer.rcode) {
             (Some(head), ..) if !head.explained.bytes().is_empty() => head.explained.clone(),
@@ -625,4 +637,6 @@ fn variant(asked: &Asked<'_>) -> Variant {
     }
 }
 
+/// Records before the end of an answer: aliases from here to others and back, and their signatures.
+const HEAD_MAX: u16 = 48;
 const STALE: &str = "no forwarder answers; this is from before";

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::*;
 use crate::base::{Buckets, Cx, Instant, SocketId, UnixTime};
 use crate::dns::policy::List;
-use crate::dns::zones::ZoneChange;
+use crate::dns::zones::{ZoneChange, Zones};
 use crate::dns::{Config as ResolverConfig, Dns, ForwarderConfig, Resolver, Wish};
 use crate::wire::dns::{CLASS_IN, Flags, Kind, Message, Name, OptionCode, Rcode, Section, UDP_MIN, Writer};
 
@@ -34,7 +34,9 @@ impl World {
         let mut dns = Dns::new(Resolver::new(resolver, 256, &mut rng));
         dns.listener = Some(Box::new(Listener::new(config, &mut rng)));
         let origin = Name::parse("zone.test").unwrap();
-        dns.zones.apply(ZoneChange::Create { origin, text: ZONE.to_owned() }).unwrap();
+        let mut zones = Zones::new();
+        zones.apply(ZoneChange::Create { origin, text: ZONE.to_owned() }).unwrap();
+        dns.serve_zones(zones);
         let list = List::parse("blocked", POLICY.as_bytes()).unwrap();
         dns.policy.replace(Arc::new(list)).unwrap();
         Self { dns, now: Instant::from_millis(1_000), rng, buckets }
@@ -562,6 +564,55 @@ fn nobody_takes_all_connections() {
         CONNECTIONS_MAX,
         "and the last is somebody's"
     );
+}
+
+#[test]
+fn what_is_cut_is_no_longer_than_its_question() {
+    let mut world = world();
+    assert_eq!(world.ask("far.example", Kind::A), None);
+    world.forward(&[[192, 0, 2, 9]; 200]);
+    world.later().unwrap();
+    let origin = Name::parse("big.test").unwrap();
+    let many: String = (0..200)
+        .map(|nth| format!("all A 192.0.2.{nth}\nsub NS ns{nth}.sub\nns{nth}.sub A 192.0.2.1\n"))
+        .collect();
+    let mut zones = Zones::new();
+    zones
+        .apply(ZoneChange::Create {
+            origin,
+            text: format!("$TTL 60\n@ SOA ns root 1 2 3 4 5\n@ NS ns\nns A 192.0.2.53\n{many}"),
+        })
+        .unwrap();
+    world.dns.serve_zones(zones);
+    for (name, edns) in [("far.example", true), ("all.big.test", true), ("all.big.test", false)] {
+        let asked = query(name, Kind::A, edns);
+        let answer = world.ask_from("127.0.0.1:4000", &asked).unwrap();
+        let message = Message::parse(&answer).unwrap();
+        assert!(message.header.flags.has(Flags::TC), "{name}");
+        assert_eq!(message.header.counts[..2], [0, 0], "{name}");
+        assert_eq!(answer.len(), asked.len(), "{name}");
+    }
+    // Where the zone was given away, to who asks for that.
+    let mut asked = query("x.sub.big.test", Kind::A, false);
+    asked[2] &= !1;
+    let answer = world.ask_from("127.0.0.1:4000", &asked).unwrap();
+    assert_eq!(answer.len(), asked.len());
+}
+
+#[test]
+fn a_cookie_of_a_wrong_length_is_a_mistake() {
+    let mut world = world();
+    for len in 0..48_usize {
+        let mut out = [0; 512];
+        let mut writer = Writer::new(&mut out, 77, Flags(Flags::RD)).unwrap();
+        writer.question(&wire_of("a.zone.test"), Kind::A, CLASS_IN).unwrap();
+        writer.edns(1_232, Rcode::NOERROR, false, &[(OptionCode::COOKIE, &[7; 48][..len])]).unwrap();
+        let size = writer.finish();
+        let answer = world.ask_from("127.0.0.1:4000", &out[..size]).unwrap();
+        let rcode = Message::parse(&answer).unwrap().header.flags.rcode();
+        let is_right = len == 8 || (16..=40).contains(&len);
+        assert_eq!(rcode, if is_right { Rcode::NOERROR } else { Rcode::FORMERR }, "{len}");
+    }
 }
 
 #[test]

@@ -162,7 +162,7 @@ fn a_tls_forwarder_that_cannot_be_reached_goes_down_and_is_probed() {
         world.ask(&text);
         let left = world.turn().pop().or_else(|| {
             let (conn, ..) = world.connects.remove(0);
-            world.with_cx(|resolver, cx| resolver.conn_lost(cx, conn));
+            world.with_cx(|resolver, cx| resolver.conn_lost(cx, conn, false));
             world.turn().pop()
         });
         let left = left.unwrap();

@@ -105,12 +105,8 @@ impl Engine {
         let host = target.host.clone();
         let mut probe = Probe::new(target, tls, (timeouts, RaceConfig::default()), self.now);
         if self.dials.len() >= DIALS_MAX {
-            let found = Found {
-                addresses: Vec::new(),
-                source: crate::model::dns::Source::Literal,
-                complete: true,
-                fault: NameFault::Overloaded,
-            };
+            let found =
+                Found { addresses: Vec::new(), source: None, complete: true, fault: NameFault::Overloaded };
             probe.on_found(self.now, &found);
         }
         let dial = Dial { probe, caller, links: Vec::new(), held: false, timer_at: Instant::FAR };
@@ -289,6 +285,7 @@ fn fault_of(looked: &Looked) -> NameFault {
         Some(It::NoForwarder) => NameFault::NoServer,
         Some(It::Timeout | It::Stopped) => NameFault::NoAnswer,
         Some(It::Unreachable) => NameFault::Unreachable,
+        Some(It::Refused) => NameFault::Refused,
         Some(It::Rcode(rcode)) => NameFault::Rcode(rcode),
         Some(It::Referral | It::Chain | It::Malformed) => NameFault::Useless,
         Some(It::BadName) => NameFault::BadName,

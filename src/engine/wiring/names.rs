@@ -101,16 +101,16 @@ impl Engine {
         let goes_on = link.feed(data, |_, bytes| resolver.on_bytes(&mut cx, conn, bytes).ok());
         if !goes_on {
             self.close(id);
-            self.names_lost(conn);
+            self.names_lost(conn, false);
         }
         self.drain_names();
     }
 
     /// A connection to a forwarder is gone.
-    pub(in crate::engine) fn names_lost(&mut self, conn: Token) {
+    pub(in crate::engine) fn names_lost(&mut self, conn: Token, refused: bool) {
         self.names.conns.remove(&conn);
         let (names, mut cx) = self.names_cx();
-        names.dns.resolver.conn_lost(&mut cx, conn);
+        names.dns.resolver.conn_lost(&mut cx, conn, refused);
         self.drain_names();
     }
 
@@ -174,6 +174,9 @@ impl Engine {
     pub(in crate::engine) fn set_names(&mut self, system: dns::System) {
         let (names, mut cx) = self.names_cx();
         names.dns.local.clone_from(&system.local);
+        if let Some(listener) = &mut names.dns.listener {
+            listener.set_own_networks(system.networks.clone());
+        }
         let others = names.dns.resolver.set_system(&mut cx, system);
         names.try_hosts_now(cx.now);
         if others {

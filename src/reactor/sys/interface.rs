@@ -23,6 +23,23 @@ pub fn check(name: &str) -> io::Result<()> {
     bind(&socket, name)
 }
 
+/// The number by which the system knows an interface of this name, or that is written as one; `None`
+/// if there is none.
+pub fn index(name: &str) -> Option<u32> {
+    if let Ok(number) = name.parse() {
+        return Some(number).filter(|number| *number > 0);
+    }
+    #[cfg(unix)]
+    {
+        let name = std::ffi::CString::new(name).ok()?;
+        // SAFETY: `name` ends with a NUL byte and lives through the call.
+        let number = unsafe { libc::if_nametoindex(name.as_ptr()) };
+        Some(number).filter(|number| *number > 0)
+    }
+    #[cfg(not(unix))]
+    None
+}
+
 /// The system knows no interface of this name (ENODEV).
 pub fn is_missing(error: &io::Error) -> bool {
     #[cfg(unix)]
@@ -34,6 +51,14 @@ pub fn is_missing(error: &io::Error) -> bool {
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::*;
+
+    #[test]
+    fn interfaces_have_numbers() {
+        assert_eq!(
+            (index("lo"), index("7"), index("0"), index("no-such-if0")),
+            (Some(1), Some(7), None, None)
+        );
+    }
 
     #[test]
     fn a_name_that_no_interface_has_is_missing() {

@@ -197,7 +197,9 @@ fn fake<const EDGES: bool>() -> Faked<EDGES> {
 
 fn fake_trusting<const EDGES: bool>(roots: Roots) -> Faked<EDGES> {
     let at = Listen { addr: "127.0.0.1:6881".parse().unwrap(), explicit: true };
-    let accept = vec!["127.0.0.1:1".parse().unwrap(), "127.0.0.1:2".parse().unwrap()];
+    let accept = ["127.0.0.1:1", "127.0.0.1:2"]
+        .map(|text| Listen { addr: text.parse().unwrap(), explicit: true })
+        .to_vec();
     let config = ReactorConfig { listen: vec![at], accept, roots, ..ReactorConfig::default() };
     let listening = Listening::on(FakeNet::<EDGES>::new(), &config).unwrap();
     Reactor::new(listening, Script::default(), Model::default(), Watch::default())
@@ -805,11 +807,11 @@ fn a_lack_of_descriptors_pauses_accepting_without_spinning() {
 #[test]
 fn streams_are_accepted_over_real_sockets() {
     let at = Listen { addr: at("127.0.0.1:0"), explicit: true };
-    let accept = vec!["127.0.0.1:0".parse().unwrap(); 2];
+    let accept = vec![at; 2];
     let config = ReactorConfig { listen: vec![at], accept, ..ReactorConfig::default() };
     let listening = listen(&config, Clock::start()).unwrap();
     let accepting = listening.accepting().to_vec();
-    let taken = ReactorConfig { accept: accepting.clone(), ..config };
+    let taken = ReactorConfig { accept: vec![Listen { addr: accepting[0], explicit: true }], ..config };
     let error = listen(&taken, Clock::start()).err();
     assert_eq!(error, Some(crate::reactor::StartError::AddressInUse(accepting[0])));
     let mut reactor: Real = Reactor::new(listening, Script::default(), Model::default(), Watch::default());

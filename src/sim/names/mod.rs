@@ -40,6 +40,7 @@ pub(super) fn system(rng: &mut Rng, own: IpAddr) -> dns::System {
         search: search(rng),
         ndots: 1,
         local: vec![own],
+        networks: Vec::new(),
     }
 }
 

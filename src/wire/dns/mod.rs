@@ -15,7 +15,7 @@ pub use kind::{Kind, Rcode};
 pub use message::{
     Cookies, Edns, Flags, Header, Message, NameAt, OptionCode, Question, Record, Records, Section,
 };
-pub use name::{LABEL_MAX, NAME_MAX, Name, NameFault, parent};
+pub use name::{LABEL_MAX, NAME_MAX, Name, NameFault, is_within, parent};
 pub use opt::Opt;
 pub use rdata::{expand, is_opaque};
 pub use writer::{Full, Writer};

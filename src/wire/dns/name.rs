@@ -76,8 +76,7 @@ impl Name {
 
     /// Whether it is `other` or lies below it.
     pub fn is_within(&self, other: &[u8]) -> bool {
-        self.wire().ends_with(other)
-            && std::iter::successors(Some(self.wire()), |name| parent(name)).any(|name| name == other)
+        is_within(self.wire(), other)
     }
 
     /// How many labels it has, without the root.
@@ -169,6 +168,11 @@ pub fn parent(wire: &[u8]) -> Option<&[u8]> {
         None | Some((0, _)) => None,
         Some((len, rest)) => rest.get(usize::from(*len)..),
     }
+}
+
+/// Whether a name in wire form is `other` or lies below it.
+pub fn is_within(wire: &[u8], other: &[u8]) -> bool {
+    wire.ends_with(other) && std::iter::successors(Some(wire), |name| parent(name)).any(|name| name == other)
 }
 
 /// Stands for itself in text.

@@ -227,7 +227,7 @@ impl Reach {
 
 fn judge_host(truth: &Truth, looked: &Looked, names: &[Name], reach: Reach) -> Result<(), String> {
     let endless = names.iter().any(Truth::is_endless);
-    let is_late = looked.source == Source::Stale && reach.in_time;
+    let is_late = looked.source == Some(Source::Stale) && reach.in_time;
     if !endless && (reach.certain && looked.failure.is_some() || is_late) {
         return Err(format!("{looked:?}, though a good server was there"));
     }
