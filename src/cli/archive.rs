@@ -12,6 +12,8 @@ use super::units::{human_count, human_duration, human_size};
 use crate::base::UnixTime;
 use crate::model::text::{NAME_CHARS_MAX, percent_encoded, shortened, visible};
 use crate::model::torrent::display_name;
+use crate::reactor::sys::rights::open_to_others;
+use crate::store::schema::{beside, canonical};
 use crate::store::search::tokenize::WORDS_MAX;
 use crate::store::{Archive, ArchiveError, IndexError, Note, OpenError, Stored};
 
@@ -19,6 +21,20 @@ use crate::store::{Archive, ArchiveError, IndexError, Note, OpenError, Stored};
 pub fn open(place: &PlaceFlags) -> Result<Archive, Failure> {
     let db = place.settings()?.db;
     Archive::open_read_only(&db).map_err(|fault| open_failure(&db, fault))
+}
+
+/// Says what other users may read of an archive, and how to mend it.
+pub fn exposed(db: &Path) -> Vec<String> {
+    let db = canonical(db);
+    let index = beside(&db, ".index");
+    let line = |path: &Path, wanted: &str| {
+        let rights = open_to_others(path)?;
+        let path = path.display();
+        Some(format!(
+            "other users may get at {path} (its rights are {rights:04o}); `chmod {wanted} {path}` ends that"
+        ))
+    };
+    [(&db, "0600"), (&index, "0700")].iter().filter_map(|(path, wanted)| line(path, wanted)).collect()
 }
 
 /// Why an archive cannot be opened, and what to do.

@@ -260,7 +260,7 @@ pub struct Fetch {
 /// `search`
 #[derive(Debug, Args)]
 pub struct Search {
-    /// Words of names and file names
+    /// Words of names and file names; "some words" for these in a row, -word for none with it
     #[arg(required = true)]
     pub words: Vec<String>,
     /// Show the files that match, too

@@ -1,5 +1,6 @@
 //! `db`: care of the archive.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -26,6 +27,7 @@ pub fn run(command: &DbCommand, json: bool) -> Result<Outcome, Failure> {
 fn check(args: &DbPlace, json: bool) -> Result<Outcome, Failure> {
     let db = args.place.settings()?.db;
     let opened = archive::open(&args.place)?;
+    archive::exposed(&db).iter().for_each(|line| drop(writeln!(std::io::stderr(), "{line}")));
     let bar = bar("checking");
     let report = opened.check(&mut |done, total| advance(&bar, done, total));
     bar.finish_and_clear();

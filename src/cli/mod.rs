@@ -62,6 +62,8 @@ pub use failure::{Failure, Outcome};
 use keys::Key;
 pub use settings::RunSettings;
 
+use crate::reactor::sys::rights::keep_to_own_user;
+
 /// Parses the process's arguments, does what they say and turns the end into an exit code.
 pub fn main() -> ExitCode {
     match parse(std::env::args_os().collect()).and_then(|parsed| parsed.map_or(Ok(Outcome::Done), dispatch)) {
@@ -93,6 +95,7 @@ fn parse(mut args: Vec<OsString>) -> Result<Option<Cli>, Failure> {
         args.retain(|arg| arg != "--all");
     }
     split_seed_spelling(&mut args);
+    set_words_apart(&mut args);
     let matches = command(all).try_get_matches_from(args);
     match matches.and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => Ok(Some(cli)),
@@ -114,8 +117,38 @@ fn split_seed_spelling(args: &mut Vec<OsString>) {
     }
 }
 
+/// `-word` is no flag where words are asked for: it goes behind `--`, where clap takes it for a word.
+fn set_words_apart(args: &mut Vec<OsString>) {
+    let command = args.iter().skip(1).find(|arg| arg.to_str().is_some_and(|arg| !arg.starts_with('-')));
+    let shorts: &[&str] = match command.and_then(|command| command.to_str()) {
+        Some("search" | "delete") => &[],
+        Some("export") => &["-o"],
+        _ => return,
+    };
+    let is_word = |arg: &OsString| {
+        let Some(arg) = arg.to_str() else { return false };
+        let is_flag = arg == "-h" || shorts.iter().any(|short| arg.starts_with(short));
+        arg.len() > 1 && arg.starts_with('-') && !arg.starts_with("--") && !is_flag
+    };
+    let end = args.iter().position(|arg| arg == "--");
+    let (mut words, mut others) = (Vec::new(), Vec::new());
+    for arg in args.drain(..end.unwrap_or(args.len())) {
+        if is_word(&arg) { words.push(arg) } else { others.push(arg) }
+    }
+    if !words.is_empty() {
+        others.push("--".into());
+        others.append(&mut words);
+        // The one that was given already.
+        args.drain(..usize::from(end.is_some()));
+    }
+    args.splice(..0, others);
+}
+
 fn dispatch(cli: Cli) -> Result<Outcome, Failure> {
     let json = cli.json;
+    if !makes_files_to_hand_on(&cli.command) {
+        keep_to_own_user();
+    }
     match cli.command {
         Command::Run(flags) => run::run(&flags),
         Command::Demo(args) => demo::run(&args),
@@ -147,6 +180,11 @@ fn dispatch(cli: Cli) -> Result<Outcome, Failure> {
         Command::Node(_) => Err(Failure::not_built("node")),
         Command::Doctor => Err(Failure::not_built("doctor")),
     }
+}
+
+/// What these write is meant for other programs and users; the archive and all copies of it are not.
+fn makes_files_to_hand_on(command: &Command) -> bool {
+    matches!(command, Command::Export(_) | Command::Fetch(_) | Command::Swarm(_))
 }
 
 /// Gives each flag that is no setting its variable; settings read theirs with their provenance.
@@ -195,6 +233,21 @@ mod tests {
 
     fn parse_line(line: &str) -> Result<Option<Cli>, Failure> {
         parse(line.split_whitespace().map(OsString::from).collect())
+    }
+
+    #[test]
+    fn words_may_begin_with_a_hyphen() {
+        let words = |line: &str| match parse_line(line).unwrap().unwrap().command {
+            Command::Search(args) => args.words.join(" "),
+            Command::Delete(args) => args.query.join(" "),
+            Command::Export(args) => format!("{} {}", args.output.display(), args.query.join(" ")),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(words("x search -hdr a -b --files"), "a -hdr -b");
+        assert_eq!(words("x search a --min-size 5 -b -- --c -d"), "a -b --c -d");
+        assert_eq!(words("x --json delete a -b --dry-run"), "a -b");
+        assert_eq!(words("x export -o f -b a"), "f a -b");
+        assert!(parse_line("x search a --flies").is_err());
     }
 
     #[test]

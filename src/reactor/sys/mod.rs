@@ -7,6 +7,7 @@ pub mod interface;
 pub mod limits;
 pub mod local_time;
 pub mod network;
+pub mod rights;
 pub mod signals;
 pub mod tcp;
 pub mod terminal;
