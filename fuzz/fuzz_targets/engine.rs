@@ -221,7 +221,7 @@ impl<'a> World<'a> {
 
     fn deliver(&mut self, link: LinkId) {
         let wanted = self.engine.wants_read(link);
-        let allowed = self.engine.read_allowance(self.now, READ_MAX);
+        let allowed = self.engine.read_allowance(self.now, link, READ_MAX);
         let stream = self.streams.get_mut(&link).expect("a stream that is there");
         if !wanted || allowed == 0 || stream.eof {
             return;

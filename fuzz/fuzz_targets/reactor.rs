@@ -465,16 +465,16 @@ impl<'a> Outside<'a> {
     }
 
     /// Nothing is left to be done: nothing that waits was forgotten.
-    fn nothing_forgotten(&self, engine: &Engine) {
+    fn nothing_forgotten(&self, engine: &mut Engine) {
         assert!(!self.accepting || self.knocking == 0, "somebody knocks and nobody opens");
         assert!(self.binding.is_empty(), "a bind was never answered");
         for (index, socket) in &self.sockets {
             assert!(socket.inbox.is_empty(), "datagrams lie in socket {index}");
             assert!(!socket.blocked, "socket {index} was never flushed");
         }
-        let may_read = engine.read_allowance(self.now, usize::MAX) == usize::MAX;
         for (link, stream) in self.streams.iter().filter(|(_, stream)| stream.told_open) {
             assert_ne!(self.told.get(link), Some(&Told::Nothing), "{link:?} was never opened");
+            let may_read = engine.read_allowance(self.now, *link, usize::MAX) == usize::MAX;
             assert!(!may_read || stream.incoming.is_empty(), "bytes lie in {link:?}");
             assert!(stream.error.is_none(), "{link:?} has failed and nobody noticed");
             assert!(!may_read || !stream.ended, "{link:?} has ended and nobody noticed");
@@ -871,8 +871,8 @@ impl Drive for Watched<'_> {
         self.engine.wants_read(link)
     }
 
-    fn read_allowance(&mut self, now: Instant, wanted: usize) -> usize {
-        self.engine.read_allowance(now, wanted)
+    fn read_allowance(&mut self, now: Instant, link: LinkId, wanted: usize) -> usize {
+        self.engine.read_allowance(now, link, wanted)
     }
 }
 
@@ -911,7 +911,7 @@ impl Observer<Watched<'_>> for Watcher<'_> {
     fn on_gauges(&mut self, watched: &mut Watched<'_>, _: &Gauges) {
         let it = &mut *self.outside.borrow_mut();
         if it.is_quiet() && it.waited && it.idle >= IDLE_ENOUGH && !it.stop_sent {
-            it.nothing_forgotten(&watched.engine);
+            it.nothing_forgotten(&mut watched.engine);
             it.stop();
         }
     }

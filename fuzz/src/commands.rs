@@ -110,6 +110,7 @@ impl Commands {
                 assert!(kind == Kind::Lookup && *seeds >= 0.0 && *peers >= 0.0);
             }
             Answer::Hop { .. } | Answer::Peers(_) => {}
+            Answer::PeerFailed(..) => assert!(kind == Kind::Fetch),
             Answer::Looked(_) | Answer::Records(_) => assert!(kind == Kind::Name),
             Answer::Cache(_)
             | Answer::Downloaded(_)

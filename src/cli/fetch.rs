@@ -16,10 +16,11 @@ use super::flags::RunFlags;
 use super::operation::nobody_answered;
 use super::print::Out;
 use super::session::{self, Ended, Operation, Reach, Watcher};
-use super::torrent_json;
 use super::units::human_duration;
+use super::{reasons, torrent_json};
 use crate::base::InfoHash;
 use crate::engine::io::Answer;
+use crate::metadata::Failures;
 use crate::model::Torrent;
 use crate::model::text::{NAME_CHARS_MAX, shortened};
 
@@ -98,6 +99,8 @@ struct One {
     infohash: InfoHash,
     /// Given and found.
     peers: BTreeSet<SocketAddr>,
+    /// Why peers did not give the metadata.
+    failures: Failures,
     saved: bool,
     bar: Option<ProgressBar>,
 }
@@ -112,6 +115,7 @@ impl<'a> Wanted<'a> {
                 None => torrents.push(One {
                     infohash: target.infohash,
                     peers: peers.collect(),
+                    failures: Failures::default(),
                     saved: false,
                     bar: None,
                 }),
@@ -157,10 +161,13 @@ impl<'a> Wanted<'a> {
         let one = &self.torrents[index];
         let (infohash, peers) = (one.infohash, one.peers.len());
         if self.json {
-            let value = serde_json::json!({"infohash": infohash.to_string(), "found": false, "peers": peers});
+            let failures = reasons::as_json(&one.failures);
+            let value = serde_json::json!({
+                "infohash": infohash.to_string(), "found": false, "peers": peers, "failures": failures,
+            });
             return self.print_json(&value);
         }
-        let line = why_missing(infohash, peers, self.timeout);
+        let line = why_missing(infohash, peers, self.timeout, &one.failures);
         // A terminal that went away takes nothing from what was fetched.
         self.bars.suspend(|| drop(writeln!(std::io::stderr(), "{line}")));
         Ok(())
@@ -184,6 +191,10 @@ impl Watcher for Wanted<'_> {
                 }
                 Ok(())
             }
+            Answer::PeerFailed(_, why) => {
+                self.torrents[index].failures.add(why.kind());
+                Ok(())
+            }
             _ => Ok(()),
         }
     }
@@ -200,15 +211,17 @@ impl Watcher for Wanted<'_> {
     }
 }
 
-fn why_missing(infohash: InfoHash, peers: usize, timeout: Duration) -> String {
+fn why_missing(infohash: InfoHash, peers: usize, timeout: Duration, failures: &Failures) -> String {
     let within = match timeout.is_zero() {
         true => String::new(),
         false => format!(" within {}", human_duration(timeout)),
     };
+    let reasons = reasons::counts(failures);
+    let reasons = if reasons.is_empty() { reasons } else { format!(" ({reasons})") };
     match peers {
-        0 => format!("{infohash}  no peer was found{within}"),
-        1 => format!("{infohash}  the only peer known did not give the metadata{within}"),
-        _ => format!("{infohash}  {peers} peers are known, and none gave the metadata{within}"),
+        0 => format!("{infohash}  no peer was found{within}{reasons}"),
+        1 => format!("{infohash}  the only peer known did not give the metadata{within}{reasons}"),
+        _ => format!("{infohash}  {peers} peers are known, and none gave the metadata{within}{reasons}"),
     }
 }
 
@@ -224,6 +237,7 @@ const PEERS_MAX: usize = 10_000;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metadata::{Step, Why};
 
     #[test]
     fn the_file_holds_the_info_dictionary_as_it_is() {
@@ -232,8 +246,18 @@ mod tests {
 
     #[test]
     fn what_did_not_come_says_how_far_it_got() {
-        let said = |peers| why_missing(InfoHash::default(), peers, Duration::from_secs(60));
+        let none = Failures::default();
+        let said = |peers| why_missing(InfoHash::default(), peers, Duration::from_secs(60), &none);
         assert!(said(0).ends_with("no peer was found within 1 min"), "{}", said(0));
         assert!(said(1).contains("the only peer") && said(7).contains("7 peers are known, and none"));
+        let mut failures = Failures::default();
+        for why in [Why::Refused, Why::Closed(Step::Handshake), Why::Refused] {
+            failures.add(why.kind());
+        }
+        let line = why_missing(InfoHash::default(), 3, Duration::ZERO, &failures);
+        assert!(
+            line.ends_with("(2 x refused, 1 x closed at handshake: perhaps encryption required)"),
+            "{line}"
+        );
     }
 }

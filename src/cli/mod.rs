@@ -30,6 +30,7 @@ pub mod operation;
 pub mod peers;
 pub mod ping;
 pub mod print;
+pub mod reasons;
 pub mod records;
 pub mod reload;
 pub mod resolve;

@@ -147,6 +147,7 @@ fn as_text(said: &Answer, fresh: &[SocketAddr]) -> Vec<String> {
         | Answer::Downloaded(_)
         | Answer::Local(_)
         | Answer::Looked(_)
+        | Answer::PeerFailed(..)
         | Answer::Preconnected(..)
         | Answer::Records(_)
         | Answer::Warmth(_) => Vec::new(),
@@ -171,6 +172,7 @@ fn as_json(said: &Answer, fresh: &[SocketAddr]) -> Vec<String> {
         | Answer::Downloaded(_)
         | Answer::Local(_)
         | Answer::Looked(_)
+        | Answer::PeerFailed(..)
         | Answer::Preconnected(..)
         | Answer::Records(_)
         | Answer::Warmth(_) => Vec::new(),

@@ -206,6 +206,21 @@ pub enum Command {
     Stop,
 }
 
+impl Command {
+    /// The name of a command that runs for a while and is counted as long as it does.
+    pub(super) fn runs(&self) -> Option<CommandId> {
+        match self {
+            Self::Ping(id, _)
+            | Self::FindNode(id, _)
+            | Self::Peers(id, _)
+            | Self::Announce(id, ..)
+            | Self::Scrape(id, _)
+            | Self::Fetch(id, ..) => Some(*id),
+            _ => None,
+        }
+    }
+}
+
 /// What is wanted of a target.
 #[derive(Clone, Debug)]
 pub struct PreconnectWish {
@@ -252,6 +267,8 @@ pub enum Answer {
     },
     /// Peers, as they come in.
     Peers(Vec<SocketAddr>),
+    /// A peer did not give the metadata.
+    PeerFailed(SocketAddr, crate::metadata::Why),
     /// An announce was accepted by this node.
     Announced(SocketAddr),
     /// Estimated seeds and peers (BEP 33).

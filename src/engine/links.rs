@@ -1,16 +1,17 @@
 //! The engine's streams: which machine talks on which link, what it left unread, and when it
 //! wants to be woken.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, SocketAddr};
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
 
 use bytes::Bytes;
 
-use crate::base::{Flow, InfoHash, Instant, Scope, SendQueue, Slots, Timers, Token};
+use crate::base::{Flow, InfoHash, Instant, SendQueue, Slots, Timers, Token};
 use crate::dns::listener::Client;
-use crate::metadata::{Fetch, Library, Serve};
+use crate::metadata::{Fetch, Library, Progress, Serve};
 use crate::web::Get;
 
+use super::hosts::Hosts;
 use super::io::LinkId;
 use super::wiring::dial::Warm;
 
@@ -20,8 +21,7 @@ pub(super) struct Links {
     slots: Slots<Link>,
     timers: Timers,
     by_hash: BTreeSet<(InfoHash, LinkId)>,
-    /// Fetches by address, of the global ones.
-    by_host: BTreeMap<IpAddr, u16>,
+    pub(super) hosts: Hosts,
     pub(super) half_open: usize,
     pub(super) fetches: usize,
 }
@@ -37,6 +37,10 @@ pub(super) struct Link {
     pub(super) proving: bool,
     /// It waits for `--bytes-out`.
     pub(super) held: bool,
+    /// What it sent is left unread for want of `--bytes-in`, since then.
+    pub(super) unread_since: Option<Instant>,
+    /// The handshake of its fetch is done.
+    shaken: bool,
     /// When the one timer entry that counts will fire.
     timer_at: Instant,
 }
@@ -85,11 +89,13 @@ impl Links {
             open,
             proving: false,
             held: false,
+            unread_since: None,
+            shaken: false,
             timer_at: Instant::FAR,
         };
         let hash = link.machine.fetching();
-        if hash.is_some() && Scope::of(remote.ip()) == Scope::Global {
-            *self.by_host.entry(remote.ip()).or_default() += 1;
+        if hash.is_some() {
+            self.hosts.fetch_begins(remote.ip());
         }
         let id = LinkId(self.slots.insert(link));
         self.by_hash.extend(hash.map(|hash| (hash, id)));
@@ -101,17 +107,23 @@ impl Links {
         let link = self.slots.remove(id.0)?;
         if let Some(hash) = link.machine.fetching() {
             self.by_hash.remove(&(hash, id));
-            self.leave_host(link.remote.ip());
+            self.hosts.fetch_ends(link.remote.ip(), link.shaken);
+        }
+        if let Machine::Serve(_) = link.machine {
+            self.hosts.serve_ends(link.remote.ip());
         }
         self.half_open -= usize::from(!link.open);
         self.fetches -= usize::from(matches!(link.machine, Machine::Fetch(_)));
         Some(link)
     }
 
-    /// So many fetches from this address are under way that one more would be impolite. Whoever
-    /// seeds thousands of torrents is not to be hammered for all of them.
-    pub(super) fn is_busy(&self, peer: SocketAddr) -> bool {
-        self.by_host.get(&peer.ip()).is_some_and(|fetches| *fetches >= PER_HOST)
+    /// The handshake of a fetch is done.
+    pub(super) fn handshake_done(&mut self, id: LinkId) {
+        if let Some(link) = self.slots.get_mut(id.0)
+            && !std::mem::replace(&mut link.shaken, true)
+        {
+            self.hosts.handshake_done(link.remote.ip());
+        }
     }
 
     pub(super) fn get(&self, id: LinkId) -> Option<&Link> {
@@ -139,6 +151,39 @@ impl Links {
         }
     }
 
+    pub(super) fn is_fetch(&self, id: LinkId) -> bool {
+        self.slots.get(id.0).is_some_and(|link| matches!(link.machine, Machine::Fetch(_)))
+    }
+
+    /// A fetch that leaves `--bytes-in` to others while there is too little: of a large dictionary,
+    /// or from an address that has had its share.
+    pub(super) fn yields(&self, id: LinkId, now: Instant) -> bool {
+        let Some(link) = self.slots.get(id.0) else { return false };
+        let Machine::Fetch(fetch) = &link.machine else { return false };
+        let size = fetch.progress().and_then(|progress| progress.size_bytes);
+        size.is_some_and(|size| size > SMALL_MAX) || self.hosts.is_over_its_share(link.remote.ip(), now)
+    }
+
+    /// What a fetch was sent is left unread for want of `--bytes-in`, or not any more.
+    pub(super) fn note_unread(&mut self, id: LinkId, unread: bool, now: Instant) {
+        if !unread {
+            self.excuse_unread(id, now);
+        }
+        if let Some(link) = self.slots.get_mut(id.0) {
+            link.unread_since = unread.then(|| link.unread_since.unwrap_or(now));
+        }
+    }
+
+    /// The time for which a fetch was left unread does not count against its peer.
+    pub(super) fn excuse_unread(&mut self, id: LinkId, now: Instant) {
+        if let Some(link) = self.slots.get_mut(id.0)
+            && let (Some(since), Machine::Fetch(fetch)) = (link.unread_since, &mut link.machine)
+        {
+            fetch.on_held_back(now.since(since));
+            link.unread_since = Some(now);
+        }
+    }
+
     /// The links on which this torrent is being fetched.
     pub(super) fn fetching(&self, hash: InfoHash) -> Vec<LinkId> {
         self.by_hash.range((hash, LinkId::FIRST)..=(hash, LinkId::LAST)).map(|(_, id)| *id).collect()
@@ -149,6 +194,14 @@ impl Links {
         self.slots.iter().filter_map(|(token, link)| match &link.machine {
             Machine::Client(client) => Some((LinkId(token), &**client)),
             _ => None,
+        })
+    }
+
+    /// How far each fetch has come that has asked for pieces.
+    pub(super) fn fetch_progress(&self) -> impl Iterator<Item = (LinkId, Progress)> + '_ {
+        self.by_hash.iter().filter_map(|(_, id)| {
+            let Machine::Fetch(fetch) = &self.slots.get(id.0)?.machine else { return None };
+            fetch.progress().map(|progress| (*id, progress))
         })
     }
 
@@ -196,17 +249,10 @@ impl Links {
         assert_eq!(half_open, self.half_open, "half-open");
         let fetches = self.slots.iter().filter(|(_, link)| matches!(link.machine, Machine::Fetch(_))).count();
         assert_eq!(fetches, self.fetches, "fetches");
-        let hosts: usize = self.by_host.values().map(|fetches| usize::from(*fetches)).sum();
-        assert!(hosts <= fetches && self.by_host.values().all(|fetches| (1..=PER_HOST).contains(fetches)));
-    }
-
-    fn leave_host(&mut self, host: IpAddr) {
-        if let Some(fetches) = self.by_host.get_mut(&host) {
-            *fetches -= 1;
-            if *fetches == 0 {
-                self.by_host.remove(&host);
-            }
-        }
+        let shaken = |link: &Link| matches!(link.machine, Machine::Fetch(_)) && !link.shaken;
+        let handshakes = self.slots.iter().filter(|(_, link)| shaken(link)).count();
+        let served = self.slots.iter().filter(|(_, link)| matches!(link.machine, Machine::Serve(_))).count();
+        self.hosts.check_invariants(fetches, handshakes, served);
     }
 }
 
@@ -313,7 +359,7 @@ impl Machine {
     }
 }
 
-/// What qBittorrent lets one address have; several torrents behind one NAT still come along.
-const PER_HOST: u16 = 8;
+/// Four pieces; four dictionaries of five are not larger.
+const SMALL_MAX: usize = 64 << 10;
 /// A fetch sends requests of 40 bytes, a server at most a few pieces at a time.
 const SEND_MAX: usize = 256 * 1024;

@@ -5,6 +5,8 @@
 //! thread or a file, so the same inputs always give the same outputs.
 
 pub mod config;
+mod gauges;
+mod hosts;
 pub mod io;
 pub mod known;
 mod links;
@@ -27,17 +29,19 @@ use crate::dht::{self, Dht};
 use crate::dns::listener::Listener;
 use crate::dns::{Dns, Resolver};
 use crate::metadata::queue::{self, Queue};
-use crate::metadata::{Budget, Serve, verify};
+use crate::metadata::{Budget, Failures, Serve, verify};
 use crate::model::{Recovered, SavedId, StoreOp, TlsFacts, TlsFailure};
 use crate::preconnect::{Pool, PoolConfig};
 
 use config::{Config, Rates};
+pub use gauges::FAILURES_NAME;
+use gauges::failures_before;
 use io::{AcceptorId, Input, LinkId, Output, Reason, Why, Worked};
 use known::Known;
 use links::{Link, Links, Machine, Shelf};
 use pace::Pace;
 use persist::Persist;
-use stats::{LimitedBy, Stats, Tallies};
+use stats::{LimitedBy, Stats};
 use wiring::commands::Running;
 use wiring::dial::Dials;
 use wiring::download::{DownloadFailure, Downloads};
@@ -60,6 +64,10 @@ pub struct Engine {
     known: Known,
     persist: Persist,
     budget: Budget,
+    /// Why fetches failed before this start.
+    failures_before: Failures,
+    /// How many the archive knows of since.
+    failures_kept: u64,
     shelf: Shelf,
     running: Vec<Running>,
     refresh: Refresh,
@@ -70,6 +78,8 @@ pub struct Engine {
     flush_at: Instant,
     save_at: Instant,
     save_every: Duration,
+    /// When memory for dictionaries may be looked at again.
+    evict_at: Instant,
     paused: bool,
     stopping: bool,
     stopped: bool,
@@ -93,6 +103,7 @@ impl Engine {
             queue.restore(row, (now, unix));
         }
         let mut persist = Persist::new();
+        let failures_before = failures_before(&recovered);
         for (index, listen) in config.listen.iter().enumerate() {
             let socket = SocketId(index as u16);
             match recovered.ids.iter().find(|saved| saved.listen == listen.ip()) {
@@ -126,6 +137,8 @@ impl Engine {
             known,
             persist,
             budget: Budget::new(config.metadata_in_flight),
+            failures_before,
+            failures_kept: 0,
             shelf: hash::map(&mut rng),
             running: Vec::new(),
             refresh: Refresh::default(),
@@ -136,6 +149,7 @@ impl Engine {
             flush_at: now + FLUSH_EVERY,
             save_at: now + SAVE_FIRST,
             save_every: SAVE_FIRST,
+            evict_at: now,
             paused: false,
             stopping: false,
             stopped: false,
@@ -250,7 +264,10 @@ impl Engine {
         if usize::from(acceptor.0) < self.config.dns_listen.len() {
             return self.admit_client(now, remote);
         }
-        if self.shelf.is_empty() || self.links.len() >= LINKS_MAX {
+        if self.shelf.is_empty()
+            || self.links.len() >= LINKS_MAX
+            || !self.links.hosts.serve_begins(remote.ip())
+        {
             return None;
         }
         let mut peer_id = [0; 20];
@@ -314,73 +331,26 @@ impl Engine {
         self.links.get(link).is_some_and(|link| link.machine.wants_read())
     }
 
-    /// How many of `wanted` bytes may be read from streams now; 0: ask again later. They are
+    /// How many of `wanted` bytes may be read from a stream now; 0: ask again later. They are
     /// charged when they come in.
-    pub fn read_allowance(&self, now: Instant, wanted: usize) -> usize {
-        usize::try_from(self.buckets.bytes_in.available(now)).unwrap_or(wanted).min(wanted)
+    pub fn read_allowance(&mut self, now: Instant, id: LinkId, wanted: usize) -> usize {
+        let bucket = &self.buckets.bytes_in;
+        let available = usize::try_from(bucket.available(now)).unwrap_or(usize::MAX);
+        if bucket.rate() == 0 || !self.links.is_fetch(id) {
+            return available.min(wanted);
+        }
+        // Large dictionaries, and addresses that have had their share, leave half of what may come at
+        // once to others.
+        let kept = usize::try_from(bucket.burst() / 2).unwrap_or(usize::MAX);
+        let kept = if self.links.yields(id, now) { kept } else { 0 };
+        let allowed = available.saturating_sub(kept).min(wanted);
+        self.links.note_unread(id, allowed == 0, now);
+        allowed
     }
 
     /// What the resolver counted.
     pub fn names_stats(&self) -> crate::dns::Stats {
         self.names.dns.resolver.stats()
-    }
-
-    /// Counters and gauges at this moment.
-    pub fn stats(&mut self) -> Stats {
-        let estimate = self.dht.estimate();
-        let held = match self.dht.stats.limited_by {
-            Some(dht::Limit::Flows) => LimitedBy::Flows,
-            Some(dht::Limit::Rate) => LimitedBy::Rate,
-            Some(dht::Limit::Window) | None => LimitedBy::Nothing,
-        };
-        let own = self.stats.limited_by;
-        Stats {
-            dht: self.dht.stats,
-            nodes_known: self.dht.nodes_known(),
-            nodes_verified: self.dht.nodes_verified(),
-            nodes_table: self.dht.table_len(),
-            network_size: estimate.map(|(size, _)| size),
-            coverage: estimate.map(|(_, coverage)| coverage),
-            passes: self.dht.passes(),
-            hashes_known: self.known.len(),
-            pending: self.queue.stats().pending,
-            lookups: self.dht.lookups(),
-            fetches_open: self.links.fetches,
-            half_open: self.links.half_open,
-            stored: self.persist.stored,
-            store_failed: self.persist.failed,
-            flows: self.buckets.flows.len(self.now),
-            limited_by: if own == LimitedBy::Nothing { held } else { own },
-            ..self.stats
-        }
-    }
-
-    /// The counters that cost nothing to read.
-    pub fn tallies(&self) -> Tallies {
-        Tallies {
-            dht: self.dht.stats,
-            nodes_known: self.dht.nodes_known(),
-            nodes_verified: self.dht.nodes_verified(),
-            nodes_table: self.dht.table_len(),
-            hashes_found: self.stats.hashes_found,
-            pending: self.queue.stats().pending,
-            lookups: self.dht.lookups(),
-            queries: self.dht.queries(),
-            links: self.links.len(),
-            fetches_open: self.links.fetches,
-            half_open: self.links.half_open,
-            stored: self.persist.stored,
-            store_failed: self.persist.failed,
-            flows: self.buckets.flows.remembered(),
-            tcp_bytes_out: self.stats.tcp_bytes_out,
-            tcp_bytes_in: self.stats.tcp_bytes_in,
-        }
-    }
-
-    /// Starts a new interval for `limited_by`: what held the engine back is forgotten.
-    pub fn reset_limited_by(&mut self) {
-        self.stats.limited_by = LimitedBy::Nothing;
-        self.dht.stats.limited_by = None;
     }
 
     /// Has the archive keep a value for the next start.
@@ -501,11 +471,16 @@ impl Engine {
             }
             Machine::Fetch(_) | Machine::Get { .. } | Machine::Serve(_) => {}
         }
+        let fetched = matches!(link.machine, Machine::Fetch(_)).then_some(link.remote.ip());
         let shelf = &self.shelf;
         let goes_on = link.feed(data, |machine, bytes| machine.on_bytes(now, bytes, shelf));
         self.after_machine(id, now);
         if !goes_on {
             self.close(id);
+        }
+        if let Some(host) = fetched {
+            self.links.hosts.received(host, data.len(), &self.buckets.bytes_in, now);
+            self.evict_slowest(now);
         }
     }
 
@@ -574,6 +549,9 @@ impl Engine {
         if !link.proving {
             self.outbox.push_back(Output::Close(id));
         }
+        if let Machine::Fetch(_) = &link.machine {
+            self.queue.host_has_room(link.remote.ip(), self.now);
+        }
     }
 
     fn on_deadlines(&mut self, now: Instant) {
@@ -587,6 +565,7 @@ impl Engine {
             }
         }
         while let Some(id) = self.links.pop_due(now) {
+            self.links.excuse_unread(id, now);
             if let Some(link) = self.links.get_mut(id) {
                 link.machine.on_deadline(now);
             }
@@ -608,6 +587,7 @@ impl Engine {
             self.save_every = (self.save_every * 2).min(SAVE_EVERY);
             self.save_at = now + self.save_every;
             self.persist.try_disk();
+            self.keep_failures();
             self.save_lost_zones();
             let nodes = self.dht.saved(SAVED_NODES, now, self.unix, now - UNSETTLED);
             self.persist.nodes(nodes);
@@ -681,6 +661,7 @@ impl Engine {
         self.links.ids().into_iter().for_each(|id| self.close(id));
         self.queue.save_all();
         self.drain_queue();
+        self.keep_failures();
         self.persist.flush(|hash| self.known.contains(hash));
         // Everything that waits was handed over just now.
         let nodes = self.dht.saved(SAVED_NODES, now, self.unix, now + FLUSH_EVERY);

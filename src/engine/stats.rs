@@ -1,6 +1,7 @@
 //! Counters and gauges, as one plain snapshot.
 
 use crate::dht;
+use crate::metadata::Failures;
 
 /// The engine at one moment. Counters count from the start of the process.
 #[derive(Clone, Copy, Debug, Default)]
@@ -37,6 +38,11 @@ pub struct Stats {
     pub fetched: u64,
     /// Fetches that ended without.
     pub fetches_failed: u64,
+    /// Why.
+    pub fetch_failures: Failures,
+    /// Connections that were closed before the handshake while another to the address was open, and
+    /// made again.
+    pub fetches_crowded: u64,
     /// Bytes of verified metadata.
     pub metadata_bytes: u64,
     /// Peers whose metadata did not match the infohash.

@@ -14,8 +14,8 @@ mod serve;
 pub mod torrent;
 mod verify;
 
-pub use budget::{Budget, METADATA_MAX, Reservation};
-pub use fetch::{Event, Fetch, Step, Timeouts, UNCONSUMED_MAX, Why};
+pub use budget::{Budget, Exhausted, METADATA_MAX, Reservation};
+pub use fetch::{Event, FailureKind, Failures, Fetch, Limits, Progress, Step, Timeouts, UNCONSUMED_MAX, Why};
 pub use filter::{Filter, FilterError, FilterErrorKind, RULE_LEN_MAX, RULES_MAX};
 pub use prove::{AT_ONCE_MAX, Assembled, Proved, read};
 pub use queue::Queue;

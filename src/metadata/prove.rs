@@ -76,7 +76,8 @@ mod tests {
 
     fn prove(hash: InfoHash, raw: &'static [u8], filter: &str) -> (Proved, u64) {
         let budget = Budget::new(1_000);
-        let share = budget.reserve(raw.len() as u64).unwrap();
+        let mut share = budget.empty_share([192, 0, 2, 1].into());
+        share.grow_to(raw.len() as u64).unwrap();
         let proved =
             Assembled { hash, raw: Bytes::from_static(raw), share }.prove(&Filter::parse(filter).unwrap());
         (proved, budget.left())

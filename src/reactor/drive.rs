@@ -36,7 +36,7 @@ impl Drive for Engine {
         Self::wants_read(self, link)
     }
 
-    fn read_allowance(&mut self, now: Instant, wanted: usize) -> usize {
-        Self::read_allowance(self, now, wanted)
+    fn read_allowance(&mut self, now: Instant, link: LinkId, wanted: usize) -> usize {
+        Self::read_allowance(self, now, link, wanted)
     }
 }

@@ -71,7 +71,7 @@ pub trait Drive {
 
     /// How many of `wanted` bytes may be read from streams now; 0: none. Only a look: what was read
     /// is charged when it is handed in with `Input::Received`.
-    fn read_allowance(&mut self, now: Instant, wanted: usize) -> usize;
+    fn read_allowance(&mut self, now: Instant, link: LinkId, wanted: usize) -> usize;
 }
 
 /// The writer thread, or a model of it.

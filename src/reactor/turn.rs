@@ -253,11 +253,13 @@ impl<E: Drive, A: Archive, O: Observer<E>, N: Net> Reactor<E, A, O, N> {
             .flatten()
             .fold(until, Ord::min);
         let (engine, this_turn) = (&mut self.engine, self.now);
-        if self.reading.iter().any(|link| engine.wants_read(*link)) {
-            if engine.read_allowance(this_turn, 1) > 0 {
-                return Duration::ZERO;
+        for link in &self.reading {
+            if engine.wants_read(*link) {
+                if engine.read_allowance(this_turn, *link, 1) > 0 {
+                    return Duration::ZERO;
+                }
+                until = until.min(this_turn + RETRY_AFTER);
             }
-            until = until.min(this_turn + RETRY_AFTER);
         }
         until.since(now)
     }

@@ -233,7 +233,7 @@ impl Drive for Script {
         true
     }
 
-    fn read_allowance(&mut self, _: Instant, wanted: usize) -> usize {
+    fn read_allowance(&mut self, _: Instant, _: LinkId, wanted: usize) -> usize {
         self.looks += 1;
         match self.slow {
             Some(_) if self.looks.is_multiple_of(3) => 0,

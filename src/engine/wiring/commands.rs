@@ -7,6 +7,7 @@ use crate::dht::{Event, Goal, User};
 use crate::engine::Engine;
 use crate::engine::io::{Answer, Command, CommandId, Output, Setting};
 use crate::engine::wiring::download::Caller;
+use crate::metadata::Why;
 use crate::metadata::queue::Source;
 use crate::model::Torrent;
 
@@ -31,6 +32,12 @@ enum Kind {
 
 impl Engine {
     pub(in crate::engine) fn on_command(&mut self, command: Command, now: Instant) {
+        if let Some(id) = command.runs()
+            && self.running.len() >= RUNNING_MAX
+        {
+            // Before anything is begun of which answers would come.
+            return self.answer(id, Answer::Done { found: false, answered: 0 });
+        }
         match command {
             Command::Bootstrap(hosts) => self.dht.bootstrap(&hosts, now),
             Command::BootstrapHosts(hosts) => self.bootstrap_hosts(hosts),
@@ -132,13 +139,25 @@ impl Engine {
         }
     }
 
+    /// Tells the commands that wait for this torrent why one peer did not give it.
+    pub(in crate::engine) fn answer_failure(&mut self, hash: &InfoHash, peer: SocketAddr, why: Why) {
+        if self.running.is_empty() {
+            return;
+        }
+        let waits = |running: &&Running| matches!(&running.kind, Kind::Fetch(wanted) if wanted == hash);
+        let waiting: Vec<_> = self.running.iter().filter(waits).map(|running| running.id).collect();
+        for id in waiting {
+            self.answer(id, Answer::PeerFailed(peer, why));
+        }
+    }
+
     fn look_up(&mut self, id: CommandId, target: Id, goal: Goal, now: Instant) {
         let left = self.dht.look_up(target, goal, User::Command(id.0), &[], now);
         self.begin(id, Kind::Lookup { goal, left, estimate: None }, left > 0);
     }
 
     fn begin(&mut self, id: CommandId, kind: Kind, possible: bool) {
-        if !possible || self.running.len() >= RUNNING_MAX {
+        if !possible {
             self.answer(id, Answer::Done { found: false, answered: 0 });
             return;
         }

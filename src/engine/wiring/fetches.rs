@@ -2,6 +2,7 @@
 //! filtered and handed over.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -10,18 +11,22 @@ use crate::engine::io::{Event as Live, Job, LinkId, Output, Proving};
 use crate::engine::links::{Link, Machine};
 use crate::engine::stats::LimitedBy;
 use crate::engine::{Engine, io::Reason};
-use crate::metadata::{Assembled, Event, Fetch, Proved, Step, Why, read};
+use crate::metadata::queue::Failure;
+use crate::metadata::{Assembled, Event, Fetch, Limits, METADATA_MAX, Progress, Proved, Step, Why, read};
 use crate::model::{Drop, Torrent};
 
 impl Engine {
     /// Opens as many connections as limits and work allow.
     pub(in crate::engine) fn start_fetches(&mut self, now: Instant) {
         while self.may_fetch(now) {
-            let busy = |peer| self.links.is_busy(peer);
+            let busy = |peer: SocketAddr| self.links.hosts.is_busy(peer.ip(), now);
             let Some((hash, to)) = self.queue.next_connect(now, busy) else { return };
             let mut from = self.config.listen.iter().map(|listen| listen.ip());
             let from = from.find(|ip| Scope::may_contact(*ip, to) && !ip.is_unspecified());
-            let fetch = Fetch::new(hash, self.peer_id(), self.queue.timeouts(), &self.budget, now);
+            let size_max = usize::try_from(self.config.metadata_max).unwrap_or(METADATA_MAX);
+            let limits = Limits { from: to.ip(), size_max: size_max.min(METADATA_MAX) };
+            let within = (self.queue.timeouts(), limits);
+            let fetch = Fetch::new(hash, self.peer_id(), within, &self.budget, now);
             let link = self.links.insert(Machine::Fetch(Box::new(fetch)), to, false);
             self.buckets.flows.send(now, Link::flow(link));
             self.stats.fetches += 1;
@@ -44,10 +49,16 @@ impl Engine {
             let remote = link.remote;
             let Machine::Fetch(fetch) = &mut link.machine else { return };
             let hash = fetch.hash();
-            if let Some((step, took)) = fetch.poll_took() {
+            let took = fetch.poll_took();
+            let event = fetch.poll_event();
+            if let Some((step, took)) = took {
                 self.queue.observe(step, took);
+                if step == Step::Handshake {
+                    self.links.handshake_done(id);
+                    self.queue.host_has_room(remote.ip(), now);
+                }
             }
-            match fetch.poll_event() {
+            match event {
                 None => return,
                 Some(Event::PexPeers(peers)) => {
                     let peers = self.contactable(&peers);
@@ -70,18 +81,47 @@ impl Engine {
     /// The driver lost the stream of a fetch, or never had it.
     pub(in crate::engine) fn fetch_closed(&mut self, link: &Link, reason: Reason, now: Instant) {
         let Machine::Fetch(fetch) = &link.machine else { return };
-        let why = match reason {
-            Reason::NoResources => Why::NoRoom,
-            _ if !link.open => Why::TimedOut(Step::Connect),
-            Reason::Refused | Reason::Reset | Reason::Unreachable => Why::Closed,
+        let why = match (reason, fetch.step()) {
+            (Reason::NoResources, _) => Why::NoRoom,
+            (Reason::Refused | Reason::Reset, _) if !link.open => Why::Refused,
+            (Reason::Unreachable, _) if !link.open => Why::Unreachable,
+            (_, step) => Why::Closed(step.unwrap_or(Step::Pieces)),
         };
         self.fetch_failed(fetch.hash(), link.remote, why, now);
     }
 
     fn fetch_failed(&mut self, hash: InfoHash, remote: SocketAddr, why: Why, now: Instant) {
-        self.stats.fetches_failed += 1;
-        self.stats.wrong_metadata += u64::from(why == Why::WrongHash);
-        self.queue.failed(hash, remote, why.into(), now);
+        let early = why == Why::Closed(Step::Handshake);
+        if early && self.links.hosts.closed_early(remote.ip(), now) {
+            // Some take one handshake from an address at a time.
+            self.stats.fetches_crowded += 1;
+            self.queue.failed(hash, remote, Failure::Crowded, now);
+        } else {
+            self.stats.fetches_failed += 1;
+            self.stats.fetch_failures.add(why.kind());
+            self.stats.wrong_metadata += u64::from(why == Why::WrongHash);
+            self.queue.failed(hash, remote, why.into(), now);
+            self.answer_failure(&hash, remote, why);
+        }
+        self.queue.host_has_room(remote.ip(), now);
+    }
+
+    /// When memory is short, the slowest of those that have had time makes room.
+    pub(in crate::engine) fn evict_slowest(&mut self, now: Instant) {
+        if self.evict_at > now || !self.budget.is_short() {
+            return;
+        }
+        self.evict_at = now + EVICT_EVERY;
+        let slowest =
+            self.links.fetch_progress().filter(|(_, progress)| now.since(progress.since) >= EVICT_AFTER);
+        let rate = |progress: Progress| {
+            progress.arrived_bytes as u64 * 1_000 / now.since(progress.since).as_millis().max(1) as u64
+        };
+        let Some(id) = slowest.min_by_key(|(_, progress)| rate(*progress)).map(|(id, _)| id) else { return };
+        if let Some(Machine::Fetch(fetch)) = self.links.get_mut(id).map(|link| &mut link.machine) {
+            fetch.evict();
+        }
+        self.drain_fetch(id, now);
     }
 
     /// Ends what else was tried for a torrent that has come.
@@ -105,6 +145,7 @@ impl Engine {
     /// What the bytes of a link turned out to be.
     pub(in crate::engine) fn on_bytes_proved(&mut self, link: LinkId, proved: Proved, now: Instant) {
         let Some(link) = self.links.remove(link) else { return };
+        self.queue.host_has_room(link.remote.ip(), now);
         let Machine::Fetch(fetch) = &link.machine else { return };
         self.on_proved(fetch.hash(), link.remote, proved, now);
     }
@@ -198,3 +239,8 @@ impl Engine {
         id
     }
 }
+
+/// A fetch that has had so long may be compared with others.
+const EVICT_AFTER: Duration = Duration::from_secs(2);
+/// All fetches are looked at for it.
+const EVICT_EVERY: Duration = Duration::from_millis(50);

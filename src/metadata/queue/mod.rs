@@ -5,19 +5,23 @@
 //! if none delivers wait, longer each time, until it is given up.
 //! Drive: `next_connect`, `next_lookup` while there are slots; `on_deadline`, `poll_event`.
 
+mod avoided;
+mod failure;
 mod memory;
 mod timing;
 
 use std::collections::{BTreeSet, VecDeque};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use self::avoided::Avoided;
 use self::memory::Memory;
-use super::fetch::{Step, Timeouts, Why};
+use super::fetch::{Step, Timeouts};
 use crate::base::hash::{self, Map};
 use crate::base::{InfoHash, Instant, Rng, Slots, Token, UnixTime};
 use crate::model::{Pending, PendingState};
 
+pub use self::failure::Failure;
 pub use self::timing::Timing;
 
 /// What bounds a queue.
@@ -65,20 +69,6 @@ pub struct Lookup {
     pub hint: Option<SocketAddr>,
     /// How it was heard of.
     pub source: Source,
-}
-
-/// Why a peer did not deliver, as far as it matters for what comes next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Failure {
-    /// It lied or broke the protocol: avoided for an hour.
-    Misbehaved,
-    /// It answers, but not for this torrent.
-    NotHere,
-    /// Not its fault: no socket, no memory, no budget. Tried again soon.
-    Ours,
-    /// No connection, or no answer in time, which may be our own fault: avoided for five minutes,
-    /// unless it has delivered since the last time.
-    Unreachable,
 }
 
 /// What the engine is to do about a hash.
@@ -133,13 +123,17 @@ pub struct Queue {
     want_peers: BTreeSet<(u64, Token)>,
     staggered: BTreeSet<(Instant, Token)>,
     waiting: BTreeSet<(Instant, Token)>,
+    /// Those of `waiting` whose peers were all busy, by the address of one of them. An entry counts
+    /// only while its item waits.
+    behind: BTreeSet<(IpAddr, u64, Token)>,
     /// Those never saved, by when they were added.
     unsaved: VecDeque<(Instant, Token)>,
     /// Those to be saved; each once.
     to_save: VecDeque<Token>,
     given_up: VecDeque<InfoHash>,
     good: Memory,
-    bad: Memory,
+    unreachable: Memory,
+    avoided: Avoided,
     timing: Timing,
     stats: Stats,
 }
@@ -183,6 +177,8 @@ enum Place {
 struct Peer {
     addr: SocketAddr,
     state: PeerState,
+    /// How often it was tried without counting.
+    excused: u8,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -198,19 +194,6 @@ impl Default for Config {
     }
 }
 
-impl From<Why> for Failure {
-    fn from(why: Why) -> Self {
-        match why {
-            Why::NoRoom => Self::Ours,
-            Why::Closed | Why::NoMetadata | Why::OtherTorrent | Why::Rejected => Self::NotHere,
-            Why::TimedOut(_) => Self::Unreachable,
-            Why::Chatter | Why::Protocol(_) | Why::SelfConnection | Why::TooLarge | Why::WrongHash => {
-                Self::Misbehaved
-            }
-        }
-    }
-}
-
 impl Queue {
     /// An empty queue.
     pub fn new(config: Config, rng: &mut Rng) -> Self {
@@ -222,11 +205,13 @@ impl Queue {
             want_peers: BTreeSet::new(),
             staggered: BTreeSet::new(),
             waiting: BTreeSet::new(),
+            behind: BTreeSet::new(),
             unsaved: VecDeque::new(),
             to_save: VecDeque::new(),
             given_up: VecDeque::new(),
             good: Memory::new(GOOD_MAX, rng),
-            bad: Memory::new(BAD_MAX, rng),
+            unreachable: Memory::new(UNREACHABLE_MAX, rng),
+            avoided: Avoided::new(AVOIDED_MAX, rng),
             timing: Timing::default(),
             stats: Stats::default(),
         }
@@ -326,7 +311,8 @@ impl Queue {
     }
 
     /// The next peer to connect to, and for which hash; then comes [`Queue::failed`] or
-    /// [`Queue::done`]. Peers that are `busy` are passed over, and tried a little later.
+    /// [`Queue::done`]. Peers that are `busy` are passed over, and tried a little later or after
+    /// [`Queue::host_has_room`].
     pub fn next_connect(
         &mut self,
         now: Instant,
@@ -337,7 +323,8 @@ impl Queue {
         loop {
             let &(_, token) = self.ready.first()?;
             let item = self.items.get_mut(token).expect("sets hold live items");
-            let chosen = item.choose(&self.good, &self.bad, now, &busy);
+            let left_alone = |addr| self.unreachable.has(addr, now) || self.avoided.has(addr, now);
+            let chosen = item.choose(|addr| self.good.has(addr, now), left_alone, &busy);
             if chosen.is_some() {
                 item.in_flight += 1;
                 item.stagger_at = now + stagger;
@@ -348,18 +335,33 @@ impl Queue {
                 self.settle(token, now);
                 return Some((hash, addr));
             }
-            if item.peers.iter().any(|peer| peer.state == PeerState::Untried) {
+            let untried = item.peers.iter().find(|peer| peer.state == PeerState::Untried);
+            if let Some(peer) = untried {
+                self.behind.insert((peer.addr.ip(), item.rank(&self.good, now), token));
                 item.stagger_at = now + HOLD;
                 self.hold(token, now);
+                self.tidy_behind();
             } else {
                 self.settle(token, now);
             }
         }
     }
 
+    /// A peer at this address may be connected to again: one of those that wait for it goes on.
+    pub fn host_has_room(&mut self, host: IpAddr, now: Instant) {
+        let of_host = (host, 0, Token::FIRST)..=(host, u64::MAX, Token::LAST);
+        while let Some(&entry) = self.behind.range(of_host.clone()).next() {
+            self.behind.remove(&entry);
+            let item = self.items.get(entry.2);
+            if item.is_some_and(|item| matches!(item.place, Place::Waiting(_)) && item.has_untried()) {
+                return self.settle(entry.2, now);
+            }
+        }
+    }
+
     /// The connection is open: whoever else has the hash may wait a little longer.
     pub fn opened(&mut self, hash: InfoHash, addr: SocketAddr, now: Instant) {
-        self.bad.forget(addr);
+        self.unreachable.forget(addr);
         let stagger = self.timing.stagger();
         if let Some((token, _)) = self.trying(hash, addr) {
             self.items.get_mut(token).expect("just found").stagger_at = now + stagger;
@@ -372,22 +374,30 @@ impl Queue {
         match failure {
             Failure::Misbehaved => {
                 self.good.forget(addr);
-                self.bad.put(addr, now + AVOID_MISBEHAVED);
+                self.avoided.offended(addr, now);
             }
             Failure::Unreachable if self.good.forget(addr) => {}
-            Failure::Unreachable => self.bad.put(addr, now + AVOID_UNREACHABLE),
-            Failure::NotHere | Failure::Ours => {}
+            Failure::Unreachable => self.unreachable.put(addr, now + AVOID_UNREACHABLE),
+            Failure::Crowded | Failure::NotHere | Failure::Ours => {}
         }
         let Some((token, at)) = self.trying(hash, addr) else { return };
         let item = self.items.get_mut(token).expect("just found");
         item.in_flight -= 1;
         self.stats.trying -= 1;
-        if failure == Failure::Ours {
-            item.peers[at].state = PeerState::Untried;
-            item.stagger_at = now + HOLD;
-            return self.hold(token, now);
+        let peer = &mut item.peers[at];
+        peer.state = PeerState::Tried;
+        match failure {
+            Failure::Ours => {
+                peer.state = PeerState::Untried;
+                item.stagger_at = now + HOLD;
+                return self.hold(token, now);
+            }
+            Failure::Crowded if peer.excused < EXCUSED_MAX => {
+                peer.state = PeerState::Untried;
+                peer.excused += 1;
+            }
+            _ => {}
         }
-        item.peers[at].state = PeerState::Tried;
         self.settle(token, now);
     }
 
@@ -395,7 +405,7 @@ impl Queue {
     /// and nothing is to be reported of them.
     pub fn done(&mut self, hash: InfoHash, addr: SocketAddr, now: Instant) -> Option<Done> {
         self.good.put(addr, now + GOOD_FOR);
-        self.bad.forget(addr);
+        self.unreachable.forget(addr);
         self.remove(hash)
     }
 
@@ -552,11 +562,18 @@ impl Queue {
         self.put(token, Place::Waiting(now + HOLD));
     }
 
+    /// Lets go of entries whose items are gone, before there are too many.
+    fn tidy_behind(&mut self) {
+        if self.behind.len() > 2 * self.config.pending_max {
+            let waits = |token| self.items.get(token).map(|item| matches!(item.place, Place::Waiting(_)));
+            self.behind.retain(|(_, _, token)| waits(*token) == Some(true));
+        }
+    }
+
     /// Moves an item to where its state says it belongs.
     fn settle(&mut self, token: Token, now: Instant) {
         let Some(item) = self.items.get_mut(token) else { return };
-        let untried = item.peers.iter().any(|peer| peer.state == PeerState::Untried);
-        let place = if untried && item.in_flight < self.config.parallel {
+        let place = if item.has_untried() && item.in_flight < self.config.parallel {
             if item.in_flight == 0 || item.stagger_at <= now {
                 Place::Ready(item.rank(&self.good, now))
             } else {
@@ -681,32 +698,35 @@ impl Item {
         let before = self.peers.len();
         for &addr in peers {
             if self.peers.len() < PEERS_MAX && self.peers.iter().all(|known| known.addr != addr) {
-                self.peers.push(Peer { addr, state: PeerState::Untried });
+                self.peers.push(Peer { addr, state: PeerState::Untried, excused: 0 });
             }
         }
         self.peers.len() > before
     }
 
-    /// Takes the most promising untried peer; passes over those to be avoided, unless somebody
-    /// asked for this very hash.
+    fn has_untried(&self) -> bool {
+        self.peers.iter().any(|peer| peer.state == PeerState::Untried)
+    }
+
+    /// Takes the most promising untried peer; passes over those that are left alone, unless
+    /// this very hash was asked for by command.
     fn choose(
         &mut self,
-        good: &Memory,
-        bad: &Memory,
-        now: Instant,
+        good: impl Fn(SocketAddr) -> bool,
+        left_alone: impl Fn(SocketAddr) -> bool,
         busy: impl Fn(SocketAddr) -> bool,
     ) -> Option<SocketAddr> {
         let mut chosen: Option<usize> = None;
         for at in 0..self.peers.len() {
-            let Peer { addr, state } = self.peers[at];
+            let Peer { addr, state, .. } = self.peers[at];
             if state != PeerState::Untried || busy(addr) {
                 continue;
             }
-            if good.has(addr, now) {
+            if good(addr) {
                 chosen = Some(at);
                 break;
             }
-            if bad.has(addr, now) && self.source != Source::Command {
+            if self.source != Source::Command && left_alone(addr) {
                 self.peers[at].state = PeerState::Tried;
             } else if chosen.is_none() {
                 chosen = Some(at);
@@ -755,10 +775,13 @@ const PEERS_MAX: usize = 32;
 const HOLD: Duration = Duration::from_secs(1);
 /// 65,536 addresses of about 100 bytes each, map and order: 6 MiB.
 const GOOD_MAX: usize = 65_536;
-const BAD_MAX: usize = 65_536;
+const UNREACHABLE_MAX: usize = 65_536;
+const AVOIDED_MAX: usize = 65_536;
 const GOOD_FOR: Duration = Duration::from_secs(24 * 3_600);
 const AVOID_UNREACHABLE: Duration = Duration::from_secs(5 * 60);
-const AVOID_MISBEHAVED: Duration = Duration::from_secs(3_600);
+/// Once while many connections to its address are made, twice more while the crawl learns how many
+/// that address takes; a peer that closes every time does not keep its hash waiting for ever.
+const EXCUSED_MAX: u8 = 3;
 /// Given-up hashes that nobody fetched from [`Queue::poll_event`]; the oldest would be dropped,
 /// and heard of again some day.
 const GIVEN_UP_MAX: usize = 65_536;
@@ -767,6 +790,7 @@ const GIVEN_UP_MAX: usize = 65_536;
 mod tests {
     use super::*;
     use crate::base::Id;
+    use crate::metadata::fetch::Why;
 
     const UNIX: UnixTime = UnixTime(1_700_000_000);
 
@@ -902,6 +926,69 @@ mod tests {
         assert_eq!(queue.next_connect(at(999), |_| false), None);
         let both = [0, 1].map(|_| connect(&mut queue, at(2_001)).unwrap().0);
         assert_eq!(both, [id(1), id(2)]);
+    }
+
+    #[test]
+    fn who_waits_for_an_address_goes_on_as_soon_as_it_has_room() {
+        let mut queue = queue(100);
+        for n in 1..=3 {
+            queue.add(id(n), Source::Sampled, None, &[peer(1)], time(n));
+        }
+        assert_eq!(connect(&mut queue, at(5)), Some((id(1), peer(1))));
+        assert_eq!(queue.next_connect(at(5), |_| true), None);
+        for n in 2..=3 {
+            queue.host_has_room(peer(9).ip(), at(6));
+            assert_eq!(connect(&mut queue, at(6)), None, "that is another address");
+            queue.host_has_room(peer(1).ip(), at(6));
+            assert_eq!(connect(&mut queue, at(6)), Some((id(n), peer(1))), "one at a time, in order");
+        }
+        queue.host_has_room(peer(1).ip(), at(6));
+        assert_eq!(connect(&mut queue, at(6)), None);
+        queue.check_invariants();
+    }
+
+    #[test]
+    fn a_peer_that_was_crowded_is_tried_again_at_once_but_not_for_ever() {
+        let mut queue = queue(100);
+        queue.add(id(1), Source::Sampled, None, &[peer(1)], time(0));
+        for n in 0..=u64::from(EXCUSED_MAX) {
+            assert_eq!(connect(&mut queue, at(n)), Some((id(1), peer(1))));
+            queue.failed(id(1), peer(1), Failure::Crowded, at(n));
+        }
+        assert_eq!(connect(&mut queue, at(9)), None);
+        let lookup = queue.next_lookup(at(9)).map(|lookup| lookup.hash);
+        assert_eq!(lookup, Some(id(1)), "its peers are looked up as after any other failure");
+    }
+
+    #[test]
+    fn an_odd_peer_is_no_enemy() {
+        let odd = [
+            Why::Closed(Step::Handshake),
+            Why::EmptyPiece,
+            Why::NoMetadata,
+            Why::OtherTorrent,
+            Why::Protocol(crate::wire::peer::Error::OutOfBounds),
+            Why::Rejected,
+            Why::TooLarge,
+        ];
+        for why in odd {
+            let mut queue = queue(100);
+            queue.add(id(1), Source::Sampled, None, &[peer(1)], time(0));
+            connect(&mut queue, at(0)).unwrap();
+            queue.failed(id(1), peer(1), why.into(), at(1));
+            queue.add(id(2), Source::Sampled, None, &[peer(1)], time(2));
+            assert_eq!(connect(&mut queue, at(2)), Some((id(2), peer(1))), "{why:?}");
+        }
+        for why in [Why::Chatter, Why::WrongHash] {
+            let mut queue = queue(100);
+            queue.add(id(1), Source::Sampled, None, &[peer(1)], time(0));
+            connect(&mut queue, at(0)).unwrap();
+            queue.failed(id(1), peer(1), why.into(), at(1));
+            queue.add(id(2), Source::Sampled, None, &[peer(1)], time(2));
+            assert_eq!(connect(&mut queue, at(2)), None, "{why:?}");
+            queue.add(id(3), Source::Sampled, None, &[peer(1)], time(300_001));
+            assert_eq!(connect(&mut queue, at(300_001)), Some((id(3), peer(1))), "after five minutes");
+        }
     }
 
     #[test]
@@ -1078,11 +1165,17 @@ mod tests {
             }
             6 | 7 if !open.is_empty() => {
                 let (hash, addr) = open.swap_remove(rng.index(open.len()));
-                let failures = [Failure::Misbehaved, Failure::NotHere, Failure::Ours, Failure::Unreachable];
+                let failures = [
+                    Failure::Crowded,
+                    Failure::Misbehaved,
+                    Failure::NotHere,
+                    Failure::Ours,
+                    Failure::Unreachable,
+                ];
                 match rng.below(6) {
                     0 => _ = queue.done(hash, addr, at(ms)),
                     1 => queue.opened(hash, addr, at(ms)),
-                    _ => queue.failed(hash, addr, failures[rng.index(4)], at(ms)),
+                    _ => queue.failed(hash, addr, failures[rng.index(5)], at(ms)),
                 }
             }
             _ => _ = queue.poll_event(time(ms)),

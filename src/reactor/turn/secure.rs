@@ -59,7 +59,7 @@ impl<E: Drive, A: Archive, O: Observer<E>, N: Net> Reactor<E, A, O, N> {
             if left == 0 {
                 return Next::Again;
             }
-            if secured && (!self.engine.wants_read(id) || self.engine.read_allowance(self.now, 1) == 0) {
+            if secured && (!self.engine.wants_read(id) || self.engine.read_allowance(self.now, id, 1) == 0) {
                 return Next::Parked;
             }
             match self.receive(id) {
@@ -122,7 +122,7 @@ impl<E: Drive, A: Archive, O: Observer<E>, N: Net> Reactor<E, A, O, N> {
         }
         let Some(Link { filter: Filter::Tls(session), .. }) = self.links.get_mut(id) else { return false };
         let most = session.waiting().min(self.buffer.len());
-        let allowed = self.engine.read_allowance(self.now, most).min(most);
+        let allowed = self.engine.read_allowance(self.now, id, most).min(most);
         if allowed == 0 {
             return false;
         }

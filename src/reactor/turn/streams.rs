@@ -109,7 +109,7 @@ impl<E: Drive, A: Archive, O: Observer<E>, N: Net> Reactor<E, A, O, N> {
             if !self.engine.wants_read(id) {
                 return Next::Parked;
             }
-            let allowed = self.engine.read_allowance(self.now, left).min(left);
+            let allowed = self.engine.read_allowance(self.now, id, left).min(left);
             if allowed == 0 {
                 return Next::Parked;
             }

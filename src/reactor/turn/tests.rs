@@ -129,7 +129,7 @@ impl Drive for Script {
         !self.deaf
     }
 
-    fn read_allowance(&mut self, _: Instant, wanted: usize) -> usize {
+    fn read_allowance(&mut self, _: Instant, _: LinkId, wanted: usize) -> usize {
         self.allowance.map_or(wanted, |left| left.min(wanted))
     }
 }

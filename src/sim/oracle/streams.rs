@@ -40,8 +40,7 @@ impl Oracle {
         book.half_open += 1;
         let within = |count: usize, cap: usize| cap == 0 || count <= cap;
         let same = |it: &&Book| it.outgoing && it.remote.ip() == to.ip();
-        let crowded =
-            Scope::of(to.ip()) == Scope::Global && book.streams.values().filter(same).count() > PER_HOST;
+        let crowded = book.streams.values().filter(same).count() > PER_HOST;
         let (half_open, fetches) = (book.half_open, book.outgoing);
         let low_port = to.port() < 1_024 && !book.ports_below_1024;
         let broken = if taken {
@@ -172,7 +171,7 @@ impl Oracle {
     }
 }
 
-/// Fetches from one global address at once.
+/// Fetches from one address at once.
 const PER_HOST: usize = 8;
 /// The longest time-outs of a fetch, each with a turn of lateness.
 const CONNECT_MAX: Duration = Duration::from_millis(8_002);

@@ -1,0 +1,40 @@
+//! What the end of a fetch means for the peer and for its other torrents.
+
+use crate::metadata::fetch::Why;
+
+/// Why a peer did not deliver, as far as it matters for what comes next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// It closed before its handshake while another connection to its address was open, or has its
+    /// share of what all may have: no try, and tried again when that address has room. A peer is
+    /// excused so only three times.
+    Crowded,
+    /// It did what honest software never does: avoided for minutes, longer when repeated.
+    Misbehaved,
+    /// It answers, but not for this torrent.
+    NotHere,
+    /// Not its fault: no socket, no memory, no budget. Tried again soon.
+    Ours,
+    /// No connection, or no answer in time, which may be our own fault: avoided for five minutes,
+    /// unless it has delivered since the last time.
+    Unreachable,
+}
+
+impl From<Why> for Failure {
+    fn from(why: Why) -> Self {
+        match why {
+            Why::NoRoom => Self::Ours,
+            Why::OverShare => Self::Crowded,
+            Why::Chatter | Why::WrongHash => Self::Misbehaved,
+            Why::Refused | Why::TimedOut(_) | Why::TooSlow | Why::Unreachable => Self::Unreachable,
+            Why::Closed(_)
+            | Why::EmptyPiece
+            | Why::NoMetadata
+            | Why::OtherTorrent
+            | Why::Protocol(_)
+            | Why::Rejected
+            | Why::SelfConnection
+            | Why::TooLarge => Self::NotHere,
+        }
+    }
+}
