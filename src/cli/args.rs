@@ -137,6 +137,12 @@ pub struct Swarm {
     /// Nodes and peers that lie
     #[arg(long, value_name = "PCT", value_parser = parse_percent, default_value = "0")]
     pub hostile: f64,
+    /// Honest peers that take one handshake from an address at a time (Linux)
+    #[arg(long, value_name = "PCT", value_parser = parse_percent, default_value = "0")]
+    pub one_handshake: f64,
+    /// Honest peers that want nothing but the handshake before their own (Linux)
+    #[arg(long, value_name = "PCT", value_parser = parse_percent, default_value = "0")]
+    pub bare_handshake: f64,
     /// Nodes that go every 10 s and come back as others
     #[arg(long, value_name = "PCT", value_parser = parse_percent, default_value = "0")]
     pub churn: f64,

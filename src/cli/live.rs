@@ -3,8 +3,10 @@
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
+use super::reasons;
 use super::units::{human_count, three_digits};
 use crate::engine::Engine;
+use crate::metadata::Failures;
 use crate::reactor::{self, sys};
 
 /// What the line shows, as numbers.
@@ -28,6 +30,8 @@ pub struct Gauges {
     pub fetches_succeeded: u64,
     /// Fetches that ended otherwise since the start.
     pub fetches_failed: u64,
+    /// Why those failed.
+    pub failures: Failures,
     /// What held the engine back last.
     pub limited_by: Option<&'static str>,
 }
@@ -46,6 +50,7 @@ impl Gauges {
             fetches_open: stats.fetches_open as u64,
             fetches_succeeded: stats.fetched,
             fetches_failed: stats.fetches_failed,
+            failures: stats.fetch_failures,
             limited_by: Some(stats.limited_by.name()),
         }
     }
@@ -143,8 +148,12 @@ fn format_line(gauges: &Gauges, rates: &Rates) -> String {
         _ => format!("{:.0} %", gauges.fetches_succeeded as f64 * 100.0 / done as f64),
     };
     let wanted = gauges.torrents_wanted.map_or_else(String::new, |all| format!(" of {}", human_count(all)));
+    let failed = match gauges.failures.total() {
+        0 => String::new(),
+        _ => format!(" | failed: {}", reasons::shares(&gauges.failures, REASONS_MAX)),
+    };
     format!(
-        "nodes {} ({} %) | packets {}/s | hashes {} | stored {}{wanted} ({}/min) | fetches {} ({success} ok) | limited by {}",
+        "nodes {} ({} %) | packets {}/s | hashes {} | stored {}{wanted} ({}/min) | fetches {} ({success} ok) | limited by {}{failed}",
         human_count(gauges.nodes_known),
         three_digits(gauges.coverage * 100.0),
         human_count(rates.packets_per_s.round() as u64),
@@ -164,6 +173,8 @@ fn terminal_width() -> usize {
 
 /// Fast enough to look alive, slow enough to read.
 const TERMINAL_PAUSE: Duration = Duration::from_millis(500);
+/// The most frequent reasons; the rest is for `stats`.
+const REASONS_MAX: usize = 3;
 /// Soon enough to see that it works.
 const LOG_FIRST: Duration = Duration::from_secs(5);
 /// A line a minute, as the specification asks.
@@ -172,6 +183,7 @@ const LOG_PAUSE: Duration = Duration::from_secs(60);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metadata::{Step, Why};
 
     #[test]
     fn the_line_says_what_is_going_on() {
@@ -179,6 +191,9 @@ mod tests {
         let start = Gauges::default();
         assert!(live.is_due(Duration::ZERO));
         live.line(Duration::ZERO, &start);
+        let mut failures = Failures::default();
+        (0..45).for_each(|_| failures.add(Why::Refused.kind()));
+        (0..15).for_each(|_| failures.add(Why::Closed(Step::Handshake).kind()));
         let later = Gauges {
             nodes_known: 12_345,
             coverage: 0.071,
@@ -189,12 +204,13 @@ mod tests {
             fetches_open: 99,
             fetches_succeeded: 20,
             fetches_failed: 60,
+            failures,
             limited_by: Some("flows"),
         };
         assert!(!live.is_due(Duration::from_millis(499)));
         assert_eq!(
             live.line(Duration::from_secs(2), &later),
-            "nodes 12,345 (7.10 %) | packets 400/s | hashes 4,000 | stored 20 (600/min) | fetches 99 (25 % ok) | limited by flows"
+            "nodes 12,345 (7.10 %) | packets 400/s | hashes 4,000 | stored 20 (600/min) | fetches 99 (25 % ok) | limited by flows | failed: 75 % refused, 25 % closed at handshake: perhaps encryption required"
         );
     }
 

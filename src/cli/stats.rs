@@ -6,19 +6,37 @@ use super::archive;
 use super::args::Stats;
 use super::failure::{Failure, Outcome};
 use super::print::Out;
+use super::reasons;
 use super::units::{human_count, human_size};
+use crate::engine::FAILURES_NAME;
+use crate::metadata::Failures;
 use crate::store::{Category, Numbers};
 
 /// Prints it.
 pub fn run(args: &Stats, json: bool) -> Result<Outcome, Failure> {
     let db = args.place.settings()?.db;
-    let numbers = archive::open(&args.place)?.stats().map_err(|fault| archive::failure(&db, fault))?;
+    let archive = archive::open(&args.place)?;
+    let numbers = archive.stats().map_err(|fault| archive::failure(&db, fault))?;
+    let kept = archive.settings().map_err(|fault| archive::failure(&db, fault))?;
+    let failures = kept.iter().find(|(name, _)| name == FAILURES_NAME);
+    let failures = failures.map(|(_, text)| Failures::from_text(text)).unwrap_or_default();
     let mut out = Out::new();
     if json {
-        out.json(&to_json(&numbers))?;
+        let mut value = to_json(&numbers);
+        value["fetch_failures"] = reasons::as_json(&failures);
+        out.json(&value)?;
     } else {
         for (name, value) in lines(&numbers) {
             out.line(&format!("{name:<12}  {value}"))?;
+        }
+        // Each is a connection to one peer; most torrents come from another.
+        if failures.total() > 0 {
+            let total = human_count(failures.total());
+            out.line(&format!(
+                "{:<12}  {total}: {}",
+                "peers failed",
+                reasons::shares(&failures, usize::MAX)
+            ))?;
         }
     }
     out.flush()?;

@@ -74,6 +74,8 @@ fn config(args: &SwarmArgs) -> Result<Config, Failure> {
         dead_peers_pct: args.dead_peers * 100.0,
         loss_pct: args.loss * 100.0,
         hostile_pct: args.hostile * 100.0,
+        one_handshake_pct: args.one_handshake * 100.0,
+        bare_handshake_pct: args.bare_handshake * 100.0,
         churn_pct: args.churn * 100.0,
         port: args.port,
         seed: args.seed,
