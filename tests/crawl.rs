@@ -127,6 +127,24 @@ fn a_hostile_lossy_half_dead_swarm_yields_what_is_alive_and_nothing_false() {
     nothing_wrong(&crawl);
 }
 
+/// As among real ones: some take one handshake at a time, some hang up on who speaks first.
+#[test]
+fn peers_of_every_manner_give_what_they_have() {
+    let config = swarm::Config {
+        nodes: 1_000,
+        torrents: 1_000,
+        one_handshake_pct: 30.0,
+        bare_handshake_pct: 10.0,
+        seed: 14,
+        ..swarm::Config::default()
+    };
+    // Each torrent has one peer: who is given up there is missed.
+    let config = swarm::Config { peers_per_torrent: 1, ..config };
+    let crawl = crawl(config, 64, 1, Duration::from_secs(90));
+    assert!(crawl.missed * 100 <= crawl.reachable, "{} of {} missed", crawl.missed, crawl.reachable);
+    nothing_wrong(&crawl);
+}
+
 #[test]
 fn one_datagram_a_system_call_does_the_same() {
     let config = swarm::Config { nodes: 500, torrents: 300, seed: 13, ..swarm::Config::default() };

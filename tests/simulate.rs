@@ -89,6 +89,19 @@ fn without_faults_everything_is_stored_by_everybody_who_wants_it() {
     }
 }
 
+/// Three in ten take one handshake from an address at a time, one in ten bans who speaks first.
+#[test]
+fn peers_of_every_manner_give_what_they_have() {
+    let (mut stored, mut wanted) = (0, 0);
+    for seed in 1..=4 {
+        let (time, faults) = (Duration::from_secs(30 * 60), Faults::NONE.with(Fault::Manners));
+        let report = run(&Scenario { faults, ..Scenario::drawn(seed, ENGINES, time) }, false);
+        assert_eq!(report.failure, None, "seed {seed}");
+        (stored, wanted) = (stored + report.stored, wanted + report.wanted);
+    }
+    assert!(stored * 100 >= wanted * 99, "{stored} of {wanted}");
+}
+
 #[test]
 fn the_same_seed_gives_the_same_run_byte_for_byte() {
     for seed in [2, 16, 32] {

@@ -48,11 +48,13 @@ pub enum Fault {
     LyingNames,
     /// DNS servers that answer after the time-out or never.
     StallingNames,
+    /// Peers that take one handshake at a time, or hang up on who says more before theirs.
+    Manners,
 }
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::SlowDisk,
         Self::FullDisk,
         Self::Crash,
@@ -74,6 +76,7 @@ impl Fault {
         Self::ForgedNames,
         Self::LyingNames,
         Self::StallingNames,
+        Self::Manners,
     ];
 
     /// In one word, as it stands in tables.
@@ -100,6 +103,7 @@ impl Fault {
             Self::ForgedNames => "forged-names",
             Self::LyingNames => "lying-names",
             Self::StallingNames => "stalling-names",
+            Self::Manners => "manners",
         }
     }
 
@@ -172,7 +176,8 @@ impl std::fmt::Display for Faults {
 const HEAVY: [Fault; 6] =
     [Fault::FullDisk, Fault::Late, Fault::Limits, Fault::Mtu, Fault::Nat, Fault::Partition];
 /// What a question about a name does not notice, unless its own host is hit.
-const HARMLESS_TO_NAMES: [Fault; 7] = [
+const HARMLESS_TO_NAMES: [Fault; 8] = [
+    Fault::Manners,
     Fault::SlowDisk,
     Fault::FullDisk,
     Fault::Crash,

@@ -165,6 +165,10 @@ impl World {
         let at = self.now + self.link.passage(&mut self.rng);
         let local = self.local(host);
         let down = self.hosts[host.0].down;
+        if !down && self.turns_away(host, seen.ip()) {
+            self.push(at, What::Opened(from));
+            return self.push(at + self.link.delay, What::Eof(from));
+        }
         let engine = &mut self.hosts[host.0].engine;
         let Some(accepted) = (!down).then(|| engine.admit(local, AcceptorId(0), seen)).flatten() else {
             return self.push(at, What::Failed { end: from, reason: Reason::Refused });
@@ -176,6 +180,7 @@ impl World {
         let peer = Some((from.host, from.link));
         let here = Stream { remote: seen, peer, clear_at: secured_at, secured: true, ..stream };
         self.streams.insert((host, accepted), here);
+        self.begin_shaking(End { host, link: accepted, number: stream.number }, seen.ip());
         if let Some(oracle) = &mut self.oracle {
             oracle.accepted(host, (self.now, local), accepted, stream.number, seen);
         }
@@ -224,6 +229,9 @@ impl World {
 
     pub(super) fn on_bytes(&mut self, end: End, data: &[u8]) {
         if self.live(end).is_none() {
+            return;
+        }
+        if !self.heeds_manners(end, data) {
             return;
         }
         self.tap_stream(end.host, end.link, true, data.len());
@@ -326,6 +334,7 @@ impl World {
 
     fn forget(&mut self, host: HostId, link: LinkId) -> Option<Stream> {
         let stream = self.streams.remove(&(host, link))?;
+        self.shaking.remove(&(host, link));
         self.note(host, || format!("stream {} is closed here", stream.number));
         if let Some(servers) = self.servers.as_mut().filter(|_| stream.server.is_some()) {
             servers.on_gone(stream.number);

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use super::event::HostId;
 use super::faults::{Fault, Faults};
 use super::link::{Link, Partition};
+use super::manners::PeerManners;
 use super::names::{self, Servers, Truth};
 use super::nat::{Dependence, NatConfig, Overflow};
 use super::oracle::{Oracle, Rules};
@@ -187,6 +188,16 @@ impl Scenario {
         }
         for info in &shares {
             world.engine_of(host).share(info.clone());
+        }
+        if self.faults.has(Fault::Manners) {
+            let manners = match Fault::Manners.rng(self.seed.wrapping_add(n as u64)).below(100) {
+                0..30 => Some(PeerManners::OneHandshake),
+                30..40 => Some(PeerManners::BareHandshake),
+                _ => None,
+            };
+            if let Some(manners) = manners {
+                world.set_manners(host, manners);
+            }
         }
         Role { host, crawls, filters, shares, reachable }
     }

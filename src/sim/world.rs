@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::clock::Clock;
 use super::event::{Digest, End, Event, HostId, What};
 use super::link::{Link, Partition};
+use super::manners::{PeerManners, Shaking};
 use super::names::Servers;
 use super::nat::{NatBox, NatConfig};
 use super::oracle::{Oracle, Rule};
@@ -85,6 +86,8 @@ pub struct World {
     /// Both ends of every stream between hosts, and the streams of each host by link.
     pub(super) streams: BTreeMap<(HostId, LinkId), Stream>,
     pub(super) streams_made: u64,
+    pub(super) manners: BTreeMap<HostId, PeerManners>,
+    pub(super) shaking: BTreeMap<(HostId, LinkId), Shaking>,
     pub(super) crowd: Option<Box<dyn Crowd>>,
     pub(super) servers: Option<Box<Servers>>,
     pub(super) oracle: Option<Box<Oracle>>,
@@ -148,6 +151,8 @@ impl World {
             sequence: 0,
             streams: BTreeMap::new(),
             streams_made: 0,
+            manners: BTreeMap::new(),
+            shaking: BTreeMap::new(),
             crowd: None,
             servers: None,
             oracle: None,

@@ -497,6 +497,8 @@ mod tests {
         dead_peers_pct: 0.0,
         loss_pct: 0.0,
         hostile_pct: 0.0,
+        one_handshake_pct: 0.0,
+        bare_handshake_pct: 0.0,
         no_sampling_pct: 0.0,
         interval_secs: 60,
         asks_per_second: 0,

@@ -1,9 +1,9 @@
 //! The metadata farm: peers that serve info dictionaries over BEP 3, 10 and 9, and peers that
 //! only seem to. A handful of listeners stands for all of them; the handshake names the torrent.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::io::{self, Read as _, Write as _};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use mio::net::{TcpListener, TcpStream};
 use mio::{Interest, Registry, Token};
@@ -11,7 +11,7 @@ use slab::Slab;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::doors::{self, Doors, Honest};
-use super::hostile::Behaviour;
+use super::hostile::{Behaviour, Manners};
 use super::torrents::Library;
 use super::udp::only_loopback;
 use super::{Config, Stats, mix};
@@ -28,6 +28,11 @@ pub(crate) struct Farm {
     connections: Slab<Connection>,
     /// Closed in this turn; their slots are free from the next one on.
     closed: Vec<usize>,
+    /// Which honest peers insist on what is derived from these.
+    seed: u64,
+    manners_pct: (f64, f64),
+    /// Pairs of a peer that takes one handshake at a time and the address whose turn it is.
+    shaking: BTreeSet<(IpAddr, IpAddr)>,
     input: Box<[u8]>,
     output: Vec<u8>,
     now_secs: u64,
@@ -45,6 +50,9 @@ struct Connection {
     /// `None` once closed.
     stream: Option<TcpStream>,
     behaviour: Behaviour,
+    manners: Manners,
+    /// Who it keeps from shaking hands meanwhile.
+    shaking: Option<(IpAddr, IpAddr)>,
     stage: Stage,
     /// The start of a handshake or a frame, at most [`peer::FRAME_MAX`] and a read.
     unread: Vec<u8>,
@@ -81,6 +89,9 @@ impl Farm {
             first_token: 0,
             connections: Slab::new(),
             closed: Vec::new(),
+            seed: config.seed,
+            manners_pct: (config.one_handshake_pct, config.bare_handshake_pct),
+            shaking: BTreeSet::new(),
             input: vec![0; READ_BYTES].into_boxed_slice(),
             output: Vec::new(),
             now_secs: 0,
@@ -154,7 +165,7 @@ impl Farm {
                     Ok((stream, remote)) if remote.ip().is_loopback() => {
                         let behaviour = listener.behaviour;
                         stats.accepted += 1;
-                        self.admit(stream, behaviour, registry);
+                        self.admit(stream, remote.ip(), behaviour, registry);
                     }
                     Ok(_) => {}
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => listener.ready = false,
@@ -169,7 +180,10 @@ impl Farm {
 
     /// Ends a turn: frees the slots of closed connections.
     pub(crate) fn reap(&mut self, stats: &mut Stats) {
-        self.closed.drain(..).for_each(|index| _ = self.connections.remove(index));
+        for index in self.closed.drain(..) {
+            let gone = self.connections.remove(index);
+            gone.shaking.map(|pair| self.shaking.remove(&pair));
+        }
         stats.open = self.connections.len() as u64;
     }
 
@@ -252,19 +266,51 @@ impl Farm {
         Ok(port)
     }
 
-    fn admit(&mut self, stream: TcpStream, behaviour: Behaviour, registry: &Registry) {
+    /// Peers whose handshake takes a while send it now.
+    pub(crate) fn answer_late(&mut self, registry: &Registry, library: &Library, stats: &mut Stats) {
+        let late = |connection: &Connection| {
+            connection.manners == Manners::BareHandshake
+                && matches!(connection.stage, Stage::Greeting)
+                && connection.unread.len() == HANDSHAKE_LEN
+        };
+        let all = self.connections.iter_mut();
+        let due: Vec<usize> = all.filter(|(_, one)| late(one)).map(|(index, _)| index).collect();
+        for index in due {
+            self.connections[index].manners = Manners::Easy;
+            self.turn(index, registry, library, stats);
+        }
+    }
+
+    fn manners_of(&self, peer: IpAddr) -> Manners {
+        let IpAddr::V4(ip) = peer else { return Manners::Easy };
+        let draw = |salt| mix(self.seed, salt, u64::from(u32::from(ip)));
+        Manners::drawn((draw(SALT_ONE_HANDSHAKE), draw(SALT_BARE)), self.manners_pct)
+    }
+
+    fn admit(&mut self, stream: TcpStream, remote: IpAddr, behaviour: Behaviour, registry: &Registry) {
         if behaviour == Behaviour::Close {
+            return;
+        }
+        let local = stream.local_addr().map_or(remote, |addr| addr.ip());
+        let honest = behaviour == Behaviour::Honest;
+        let manners = if honest { self.manners_of(local) } else { Manners::Easy };
+        let shaking = (manners == Manners::OneHandshake).then_some((local, remote));
+        if shaking.is_some_and(|pair| !self.shaking.insert(pair)) {
+            // One handshake at a time: this one is closed.
             return;
         }
         let entry = self.connections.vacant_entry();
         let token = Token(self.first_token + entry.key());
         let mut stream = stream;
         if registry.register(&mut stream, token, Interest::READABLE).is_err() {
+            shaking.map(|pair| self.shaking.remove(&pair));
             return;
         }
         entry.insert(Connection {
             stream: Some(stream),
             behaviour,
+            manners,
+            shaking,
             stage: Stage::Greeting,
             unread: Vec::new(),
             unsent: Vec::new(),
@@ -289,12 +335,20 @@ impl Farm {
         if talk().is_err() {
             connection.stream = None;
             self.closed.push(index);
+        } else if let Stage::Talking(_) = connection.stage {
+            connection.shaking.take().map(|pair| self.shaking.remove(&pair));
         }
     }
 }
 
 impl Connection {
     fn read(&mut self, input: &mut [u8], library: &Library, out: &mut Vec<u8>) -> Result<(), Over> {
+        if !self.unread.is_empty() {
+            // What waited for the peer's own time.
+            let waiting = std::mem::take(&mut self.unread);
+            let used = self.consume(&waiting, library, out)?;
+            self.unread.extend_from_slice(&waiting[used..]);
+        }
         loop {
             let Some(stream) = &mut self.stream else { return Err(Over) };
             let len = match stream.read(input) {
@@ -324,6 +378,9 @@ impl Connection {
     fn consume(&mut self, bytes: &[u8], library: &Library, out: &mut Vec<u8>) -> Result<usize, Over> {
         let mut used = 0;
         if let Stage::Greeting = self.stage {
+            if self.manners == Manners::BareHandshake {
+                return if bytes.len() > HANDSHAKE_LEN { Err(Over) } else { Ok(0) };
+            }
             let Some(theirs) = Handshake::decode(bytes).map_err(|_| Over)? else { return Ok(0) };
             let torrent = library.find(theirs.info_hash).ok_or(Over)?;
             self.greet(theirs.info_hash, library.info(torrent).len(), out);
@@ -527,4 +584,6 @@ const IDLE_SECS: u64 = 120;
 const LISTENERS_EACH: usize = 4;
 const LISTENERS_HONEST: u64 = 32;
 const MUTE_ADDRESSES: u64 = 16;
+const SALT_ONE_HANDSHAKE: u64 = 0x60;
+const SALT_BARE: u64 = 0x61;
 const FILL_TIMEOUT: std::time::Duration = std::time::Duration::from_millis(500);

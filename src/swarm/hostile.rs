@@ -1,4 +1,6 @@
-//! How nodes lie and how peers misbehave, and who of them does what.
+//! How nodes lie and how peers misbehave, who of them does what, and what honest peers insist on.
+
+use super::hits;
 
 /// What a hostile node does with every query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +29,31 @@ impl Lie {
             3 => Self::Garbage,
             4 => Self::SpoofedId,
             _ => Self::WrongTransaction,
+        }
+    }
+}
+
+/// What an honest peer insists on, as some real ones do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Manners {
+    /// Nothing.
+    Easy,
+    /// aria2: no byte after the BEP 3 handshake before its own, which takes it a while.
+    BareHandshake,
+    /// Transmission: one handshake from an address at a time; others are closed at once.
+    OneHandshake,
+}
+
+impl Manners {
+    /// By two draws of 64 bits, the one that hits first.
+    pub(crate) fn drawn((one, bare): (u64, u64), (one_pct, bare_pct): (f64, f64)) -> Self {
+        if hits(one, one_pct) {
+            Self::OneHandshake
+        } else if hits(bare, bare_pct / (1.0 - one_pct.min(99.0) / 100.0)) {
+            // Of those that are left, so many that they are `bare_pct` of all.
+            Self::BareHandshake
+        } else {
+            Self::Easy
         }
     }
 }

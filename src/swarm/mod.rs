@@ -46,6 +46,12 @@ pub struct Config {
     pub loss_pct: f64,
     /// Live nodes that lie, and live peers that misbehave, in percent.
     pub hostile_pct: f64,
+    /// Honest peers that take one handshake from an address at a time, as Transmission does, and those
+    /// that hang up when more than the BEP 3 handshake comes before their own, as aria2 does; in
+    /// percent of all. Linux only.
+    pub one_handshake_pct: f64,
+    /// See [`Config::one_handshake_pct`].
+    pub bare_handshake_pct: f64,
     /// Honest nodes that do not speak BEP 51, in percent: half of them do not answer such a
     /// query at all, the others answer it like `find_node`.
     pub no_sampling_pct: f64,
@@ -130,6 +136,8 @@ impl Default for Config {
             dead_peers_pct: 0.0,
             loss_pct: 0.0,
             hostile_pct: 0.0,
+            one_handshake_pct: 0.0,
+            bare_handshake_pct: 0.0,
             no_sampling_pct: 25.0,
             interval_secs: 60,
             asks_per_second: 0,
@@ -183,6 +191,7 @@ impl Swarm {
             if now_secs != ticked_secs {
                 ticked_secs = now_secs;
                 self.farm.tick(now_secs);
+                self.farm.answer_late(self.poll.registry(), &self.library, &mut self.stats);
                 let count = self.config.asks_per_second.min(ASKS_MAX);
                 self.sockets.ask(count, &mut self.answers, &mut self.loss)?;
                 if self.config.churn_pct > 0.0 && now_secs.is_multiple_of(CHURN_EVERY_SECS) {
