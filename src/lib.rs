@@ -9,7 +9,7 @@
 //! | room | what it is |
 //! |---|---|
 //! | [`base`] | what has no opinion: time, ids, rates, flows, slots, timers, hashing |
-//! | [`model`] | plain data that rooms hand each other: torrents, what goes into the archive |
+//! | [`model`] | plain data that rooms hand each other: torrents, what goes into the archive; and what names are made of: words and folding, encodings, text on its way out |
 //! | [`wire`] | codecs without state: bencode, KRPC, compact lists, the peer wire, DNS, HTTP |
 //! | [`dht`] | a DHT node on every listen address, and the crawl: directory, sweep, lookups |
 //! | [`metadata`] | from infohash to verified info dictionary: queue, fetch, verify, parse; serving |

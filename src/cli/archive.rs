@@ -201,6 +201,10 @@ pub fn note(note: &Note) -> String {
             human_count(*count),
             human_count(WORDS_MAX as u64)
         ),
+        Note::Behind(count) => format!(
+            "the search index lacks the newest {} torrents, which were read one by one; it catches up while `run` goes on",
+            human_count(*count)
+        ),
         Note::Candidates(count) => format!(
             "only the first {} torrents with all words of the phrase were looked at; add a word",
             human_count(*count as u64)

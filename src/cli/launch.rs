@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use rand::TryRng as _;
 use rand::rngs::SysRng;
 
-use super::archive::open_failure;
+use super::archive::{exposed, open_failure};
 use super::failure::Failure;
 use super::settings::RunSettings;
 use crate::dns;
@@ -45,6 +45,7 @@ pub fn launch<O: Observer<Engine>>(
     let db = store.db.clone();
     let opened = Store::open(store, move || wake.wake());
     let (store, recovered): (Store, Recovered) = opened.map_err(|fault| open_failure(&db, fault))?;
+    exposed(&db).iter().for_each(|line| log::warn!("{line}"));
     // Those of the listener for names come last, and are bound if anything is.
     let nodes = listening.bound_of_first(reactor.listen.len() - config.dns_listen.len());
     let (bound, dns) = listening.bound().split_at(nodes);

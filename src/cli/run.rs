@@ -6,7 +6,6 @@ use std::path::Path;
 
 use serde_json::json;
 
-use super::archive::exposed;
 use super::contact;
 use super::failure::{Failure, Outcome};
 use super::flags::RunFlags;
@@ -43,7 +42,6 @@ pub fn run(flags: &RunFlags) -> Result<Outcome, Failure> {
         |handle, kept| Watch::new(&settings, reload, handle, kept),
     )?;
     log::info!("the archive is {}", settings.db.display());
-    exposed(&settings.db).iter().for_each(|line| log::warn!("{line}"));
     for addr in &crawler.answering {
         log::info!("questions about names are answered on {addr}");
     }

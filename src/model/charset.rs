@@ -226,6 +226,29 @@ mod tests {
         assert_eq!(guessed(&[b"plain", "schön".as_bytes()]), Charset::UTF_8);
     }
 
+    /// Names of torrents that other programs were reported to show as garbage.
+    #[test]
+    fn names_that_other_programs_garbled() {
+        for (names, expected) in [
+            (&[&b"06 - Telephone (feat. Beyonc\xe9).flac"[..]][..], &["06 - Telephone (feat. Beyoncé).flac"][..]),
+            (
+                &[b"1024\xb2\xdd\xc1\xf1\xc9\xe7\x85^ t66y.com.jpg", b"AVDVD \xb3\xc9\xc8\xcb\xb9\xe2\xb5\xfa.url"],
+                &["1024草榴社區 t66y.com.jpg"],
+            ),
+            (
+                &[b"\xc5\xf1\xeb\xe8 \xef\xe0\xf0\xed\xe8 \xe2\xf1\xe5\xe3\xee \xec\xe8\xf0\xe0 (\xd4\xf0\xe0\xed\xf6\xe8\xff, 1956).mkv"],
+                &["Если парни всего мира (Франция, 1956).mkv"],
+            ),
+            (&[b"Za\xbf\xf3\xb3\xe6 g\xea\xb6l\xb1 ja\xbc\xf1.txt"], &["Zażółć gęślą jaźń.txt"]),
+            (&[b"\xd0\xa1\xbc\xa6\xbf\xec\xc5\xdc(\xb9\xfa\xd3\xa2\xcb\xab\xd3\xef)"], &["小鸡快跑(国英双语)"]),
+        ] {
+            let charset = guessed(names);
+            for (raw, text) in names.iter().zip(expected) {
+                assert_eq!(charset.decode(raw), *text, "taken for {charset:?}");
+            }
+        }
+    }
+
     #[test]
     fn what_a_torrent_says_counts_if_it_can_be_so() {
         let raw = encoded(BIG5, "龍");

@@ -82,6 +82,8 @@ pub enum Note {
     Partial(u64),
     /// Only the first so many torrents with all words of a phrase were looked at.
     Candidates(usize),
+    /// The index lacks the newest so many torrents; they were read one by one.
+    Behind(u64),
 }
 
 impl Stored {
@@ -278,8 +280,11 @@ impl Archive {
             }
             Err(error) => found.notes.push(Note::Unindexed(error)),
         }
-        let (mut hits, total) = scan(&self.conn, last, words, query, wanted)?;
+        let Scan { mut hits, total, rows } = scan(&self.conn, last, words, query, wanted)?;
         hits.append(&mut found.hits);
+        if rows > USUALLY_BEHIND && !matches!(found.notes.first(), Some(Note::Unindexed(_))) {
+            found.notes.push(Note::Behind(rows));
+        }
         match query.sort {
             // Those that are not in the index yet are the newest, so they stand at the beginning.
             Sort::Relevance => {}
@@ -429,10 +434,10 @@ fn scan(
     words: &Words,
     query: &Query,
     wanted: usize,
-) -> Result<(Vec<Stored>, u64), ArchiveError> {
+) -> Result<Scan, ArchiveError> {
     let (mut best, mut total) = (Vec::new(), 0);
     let by_key = |hit: &Stored| std::cmp::Reverse(sort_key(query.sort, hit));
-    each_match(conn, last, words, query, &mut |stored| {
+    let rows = each_match(conn, last, words, query, &mut |stored| {
         total += 1;
         best.push(stored);
         if best.len() >= 2 * wanted.max(SCAN_ROWS_MIN) {
@@ -442,22 +447,31 @@ fn scan(
     })?;
     best.sort_by_key(by_key);
     best.truncate(wanted);
-    Ok((best, total))
+    Ok(Scan { hits: best, total, rows })
 }
 
-/// Hands over the rows after `last` that match, the newest first.
+/// What [`scan`] found.
+struct Scan {
+    hits: Vec<Stored>,
+    total: u64,
+    /// Rows that were read.
+    rows: u64,
+}
+
+/// Hands over the rows after `last` that match, the newest first. Returns how many rows were read.
 fn each_match(
     conn: &Connection,
     last: i64,
     words: &Words,
     query: &Query,
     each: &mut impl FnMut(Stored),
-) -> Result<(), ArchiveError> {
-    let mut indexed = Indexed::new();
+) -> Result<u64, ArchiveError> {
+    let (mut indexed, mut read_rows) = (Indexed::new(), 0);
     let mut select = conn.prepare_cached(&format!("{SELECT} WHERE id > ?1 ORDER BY id DESC"))?;
     let mut rows = select.query([last])?;
     while let Some(row) = rows.next()? {
         let stored = read(row)?;
+        read_rows += 1;
         if stored.sorted_bytes() < query.size_min_bytes && query.size_min_bytes > 0 {
             continue;
         }
@@ -466,7 +480,7 @@ fn each_match(
             each(stored);
         }
     }
-    Ok(())
+    Ok(read_rows)
 }
 
 /// What hits are sorted by, the largest first.
@@ -545,6 +559,9 @@ const EXPORT_ROWS: i64 = 256;
 
 /// Torrents with all words of a phrase that are looked at: some seconds.
 const CANDIDATES_MAX: usize = 300_000;
+
+/// More than what is committed to the table between two commits of the index (50,000).
+const USUALLY_BEHIND: u64 = 60_000;
 
 /// Rows kept at least before those that are not among the first are let go.
 const SCAN_ROWS_MIN: usize = 1_000;

@@ -74,6 +74,33 @@ fn names(found: &Found) -> Vec<String> {
     found.hits.iter().map(|hit| String::from_utf8_lossy(&hit.name).into_owned()).collect()
 }
 
+/// Without an index all rows are read, not only the newest, and the order is the same.
+#[test]
+fn rows_that_are_not_indexed_are_all_found_in_order() {
+    let (_dir, db) = place();
+    let mut all: Vec<StoreOp> =
+        (0..2_500).map(|number| put(torrent(number, &format!("bird {number}"), 1))).collect();
+    let mut lie = torrent(9_000, "bird that lies", 1);
+    lie.flags.overstated = true;
+    lie.size_bytes = 1 << 62;
+    all.push(put(lie));
+    run(StoreConfig { search: false, ..config(&db) }, all);
+    let archive = Archive::open_read_only(&db).unwrap();
+    let find = |text: &str, sort, offset| {
+        let found = archive.search(&Query { sort, offset, limit: 3, ..words(text) }).unwrap();
+        assert_eq!(found.notes, [Note::Unindexed(IndexError::Missing)]);
+        (found.total, names(&found))
+    };
+    let three = |first, second, third| [first, second, third].map(|number| format!("bird {number}")).to_vec();
+    assert_eq!(find("bird", Sort::Size, 0), (2_501, three(2_499, 2_498, 2_497)));
+    assert_eq!(find("bird", Sort::Size, 2_400), (2_501, three(99, 98, 97)));
+    assert_eq!(find("bird", Sort::New, 1), (2_501, three(2_499, 2_498, 2_497)));
+    assert_eq!(find("bird -lies", Sort::Relevance, 0), (2_500, three(2_499, 2_498, 2_497)));
+    assert_eq!(find("\"bird 7\"", Sort::Relevance, 0), (1, vec!["bird 7".to_owned()]));
+    assert_eq!(archive.search(&Query { size_min_bytes: 3_400, ..words("bird") }).unwrap().total, 100);
+    assert_eq!(archive.matching(&words("bird -lies")).unwrap().len(), 2_500);
+}
+
 fn words(words: &str) -> Query {
     Query { words: words.to_owned(), limit: 10, ..Query::default() }
 }
