@@ -659,6 +659,7 @@ impl Engine {
         self.stop_names(now);
         self.save_answers();
         self.links.ids().into_iter().for_each(|id| self.close(id));
+        self.persist.close();
         self.queue.save_all();
         self.drain_queue();
         self.keep_failures();

@@ -4,18 +4,20 @@
 use std::collections::VecDeque;
 
 use crate::base::InfoHash;
-use crate::model::archive::StoreFault;
+use crate::model::archive::{QUEUE_BYTES, QUEUE_OPS, StoreFault, has_room};
 use crate::model::dns::{LocalOp, SavedAnswer};
 use crate::model::{Pending, SavedNode, Sighting, StoreOp, StoreResult, Torrent};
 
 /// Operations that wait for the driver, and those that the archive has not acknowledged.
 pub(super) struct Persist {
     waiting: VecDeque<(Lane, StoreOp)>,
-    /// Lanes of what was handed over, in that order.
-    unacknowledged: VecDeque<Lane>,
+    /// Lanes and weights of what was handed over, in that order: no more than the archive's queue takes.
+    unacknowledged: VecDeque<(Lane, u64)>,
+    /// The sum of those weights.
+    bytes_handed: u64,
     torrents_open: usize,
     /// Bytes of those torrents.
-    bytes_open: usize,
+    bytes_open: u64,
     pending: Vec<Pending>,
     given_up: Vec<InfoHash>,
     seen: Vec<Sighting>,
@@ -30,9 +32,11 @@ pub(super) struct Persist {
     local: VecDeque<bool>,
     /// The shutdown was handed in: the archive takes nothing after it.
     shutting: bool,
+    /// The last of everything is being gathered.
+    closing: bool,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Lane {
     Control,
     /// Somebody may wait until it is durable.
@@ -40,9 +44,9 @@ enum Lane {
     /// The saved nodes: the next ones wait until these are written.
     Nodes,
     /// A torrent that makes a row, and its size.
-    New(InfoHash, usize),
+    New(InfoHash, u64),
     /// A torrent that the archive has under its other hash.
-    Merge(InfoHash, usize),
+    Merge(InfoHash, u64),
 }
 
 impl Persist {
@@ -50,6 +54,7 @@ impl Persist {
         Self {
             waiting: VecDeque::new(),
             unacknowledged: VecDeque::new(),
+            bytes_handed: 0,
             torrents_open: 0,
             bytes_open: 0,
             pending: Vec::new(),
@@ -63,29 +68,31 @@ impl Persist {
             closed: false,
             local: VecDeque::new(),
             shutting: false,
+            closing: false,
         }
     }
 
     /// Whether another torrent may be fetched as far as the archive is concerned.
     pub(super) fn has_credit(&self) -> bool {
         self.torrents_open < TORRENT_CREDITS
-            && self.bytes_open < BYTES_CREDIT
+            && self.bytes_open < QUEUE_BYTES
             && !self.disk_low
             && !self.disk_full
             && !self.is_behind()
     }
 
     fn is_behind(&self) -> bool {
-        self.waiting.len() + self.unacknowledged.len() >= WAITING_MAX
+        self.waiting.len() + self.unacknowledged.len() >= QUEUE_OPS
     }
 
     /// A torrent; `merges` if the archive has it under its other hash already.
     pub(super) fn torrent(&mut self, torrent: Box<Torrent>, merges: bool) {
         self.torrents_open += 1;
-        let bytes = torrent.raw.len() + torrent.files.packed().len();
-        self.bytes_open += bytes;
         let (hash, lane) = (torrent.infohash, if merges { Lane::Merge } else { Lane::New });
-        self.hand_in(lane(hash, bytes), StoreOp::Torrent(torrent));
+        let op = StoreOp::Torrent(torrent);
+        let bytes = op.weight();
+        self.bytes_open += bytes;
+        self.hand_in(lane(hash, bytes), op);
     }
 
     /// Bookkeeping that is never shed; the engine's own timers bound how often it comes.
@@ -93,9 +100,12 @@ impl Persist {
         self.hand_in(Lane::Control, op);
     }
 
-    /// Local zones and policy, never shed; [`Persist::pop_local`] tells what became of it. False if
-    /// the archive takes nothing any more.
+    /// Local zones and policy; [`Persist::pop_local`] tells what became of it. False if the archive
+    /// takes nothing any more, or is so far behind that it must be asked again later.
     pub(super) fn local(&mut self, op: Box<LocalOp>) -> bool {
+        if self.waiting.len() >= 2 * QUEUE_OPS {
+            return false;
+        }
         self.hand_in(Lane::Local, StoreOp::Local(op));
         !self.shutting
     }
@@ -108,7 +118,7 @@ impl Persist {
     /// The verified nodes, unless those handed over before are still being written.
     pub(super) fn nodes(&mut self, nodes: Vec<SavedNode>) {
         let waits = self.waiting.iter().any(|(lane, _)| *lane == Lane::Nodes);
-        if !nodes.is_empty() && !waits && !self.unacknowledged.contains(&Lane::Nodes) {
+        if !nodes.is_empty() && !waits && !self.unacknowledged.iter().any(|(lane, _)| *lane == Lane::Nodes) {
             self.hand_in(Lane::Nodes, StoreOp::Nodes(nodes));
         }
     }
@@ -128,9 +138,17 @@ impl Persist {
         }
     }
 
-    /// A hash that waits no more.
+    /// A hash that waits no more; shed when the archive is behind, where it goes on waiting then and is
+    /// given up again after the next start.
     pub(super) fn given_up(&mut self, hash: InfoHash) {
-        self.given_up.push(hash);
+        if self.given_up.len() < BATCH || !self.is_behind() {
+            self.given_up.push(hash);
+        }
+    }
+
+    /// The last of everything is handed in from now on, however far the archive is behind.
+    pub(super) fn close(&mut self) {
+        self.closing = true;
     }
 
     /// So much was gathered that it is to be handed over now.
@@ -148,6 +166,9 @@ impl Persist {
     /// Hands over what was gathered. Rows of hashes that are `settled` by now are not: they would
     /// wait again in the archive, behind the torrent that was handed over before them.
     pub(super) fn flush(&mut self, settled: impl Fn(&InfoHash) -> bool) {
+        if self.is_behind() && !self.closing {
+            return;
+        }
         let mut rows = std::mem::take(&mut self.pending);
         rows.retain(|row| !settled(&row.infohash));
         if !rows.is_empty() {
@@ -163,10 +184,15 @@ impl Persist {
         }
     }
 
-    /// The next operation for the driver.
+    /// The next operation for the driver, if the archive's queue has room for it.
     pub(super) fn poll(&mut self) -> Option<StoreOp> {
+        let weight = self.waiting.front()?.1.weight();
+        if self.closed || !has_room(self.unacknowledged.len(), self.bytes_handed, weight) {
+            return None;
+        }
         let (lane, op) = self.waiting.pop_front()?;
-        self.unacknowledged.push_back(lane);
+        self.unacknowledged.push_back((lane, weight));
+        self.bytes_handed += weight;
         Some(op)
     }
 
@@ -196,6 +222,7 @@ impl Persist {
                 // The shutdown itself is acknowledged by this, not by a commit.
                 self.closed = true;
                 self.unacknowledged.clear();
+                self.bytes_handed = 0;
             }
         }
         lost
@@ -242,7 +269,9 @@ impl Persist {
     fn acknowledge(&mut self, count: u32, durable: bool) -> Vec<(InfoHash, bool)> {
         let mut torrents = Vec::new();
         for _ in 0..count {
-            match self.unacknowledged.pop_front() {
+            let acknowledged = self.unacknowledged.pop_front();
+            self.bytes_handed -= acknowledged.map_or(0, |(_, weight)| weight);
+            match acknowledged.map(|(lane, _)| lane) {
                 Some(Lane::New(infohash, bytes)) => {
                     torrents.push((infohash, true));
                     self.bytes_open -= bytes;
@@ -263,11 +292,6 @@ impl Persist {
 /// Two full batches of the writer (`--commit-rows` is 1,000): one being written while the next is
 /// gathered.
 const TORRENT_CREDITS: usize = 2_000;
-/// Bytes of torrents before no more are fetched: 2,000 ordinary ones are 24 MB with their raw
-/// dictionaries, one of the largest is 16 MiB, and those that are being fetched come on top.
-const BYTES_CREDIT: usize = 128 << 20;
-/// Operations of all kinds that the archive has not acknowledged, before new work stops.
-const WAITING_MAX: usize = 6 * TORRENT_CREDITS;
 /// Rows of bookkeeping in one operation.
 const BATCH: usize = 1_000;
 
@@ -306,7 +330,7 @@ mod tests {
             first_seen: UnixTime(0),
             fetched: UnixTime(0),
             peers: 0,
-            raw: vec![0; BYTES_CREDIT / 2].into(),
+            raw: vec![0; QUEUE_BYTES as usize / 2].into(),
         };
         persist.torrent(Box::new(torrent.clone()), false);
         assert!(persist.has_credit());
@@ -365,9 +389,10 @@ mod tests {
             }
         }
         persist.flush(|_| false);
-        assert!(persist.waiting.len() <= WAITING_MAX, "{}", persist.waiting.len());
+        assert!(persist.waiting.len() <= QUEUE_OPS, "{}", persist.waiting.len());
         while persist.poll().is_some() {}
-        persist.on_result(StoreResult::Committed(WAITING_MAX as u32));
+        assert_eq!(persist.unacknowledged.len(), QUEUE_OPS, "no more than the archive takes");
+        persist.on_result(StoreResult::Committed(QUEUE_OPS as u32));
         assert!(persist.has_credit() && persist.is_drained());
     }
 }

@@ -34,6 +34,38 @@ pub enum StoreOp {
     Shutdown,
 }
 
+impl StoreOp {
+    /// Bytes that it counts for against [`QUEUE_BYTES`].
+    pub fn weight(&self) -> u64 {
+        match self {
+            Self::Torrent(torrent) => (torrent.raw.len() + torrent.files.packed().len()) as u64,
+            Self::Local(op) => op.bytes() as u64,
+            Self::Seen(_)
+            | Self::Pending(_)
+            | Self::GivenUp(_)
+            | Self::Dropped(_)
+            | Self::Nodes(_)
+            | Self::OwnId(_)
+            | Self::Answers(_)
+            | Self::Setting(..)
+            | Self::Shutdown => 0,
+        }
+    }
+}
+
+/// Whether the archive's queue takes one more operation: the engine hands over no more, and the archive
+/// has room for as many.
+pub fn has_room(ops: usize, bytes: u64, weight: u64) -> bool {
+    ops < QUEUE_OPS && (weight == 0 || bytes == 0 || bytes + weight <= QUEUE_BYTES)
+}
+
+/// Operations that the archive has not acknowledged, at most: four batches of the default size.
+pub const QUEUE_OPS: usize = 4_096;
+
+/// Bytes of torrents, zones and lists among them: four of the largest torrents (16 MiB), or ten thousand
+/// of the usual ones.
+pub const QUEUE_BYTES: u64 = 64 << 20;
+
 /// What became of operations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StoreResult {

@@ -48,7 +48,10 @@ pub struct Reactor<E, A, O = (), N: Net = SystemNet> {
     spare: Vec<LinkId>,
     /// Streams to close at the end of the turn, so that no event of this turn meets a new one.
     closing: Vec<N::Tcp>,
-    /// Operations that the archive had no room for.
+    /// Operations that the archive had no room for: never more than [`QUEUE_OPS`], since the engine hands
+    /// over no others before those are acknowledged.
+    ///
+    /// [`QUEUE_OPS`]: crate::model::archive::QUEUE_OPS
     stuck: VecDeque<StoreOp>,
     commands: Receiver<Command>,
     workers: Workers,
@@ -240,9 +243,8 @@ impl<E: Drive, A: Archive, O: Observer<E>, N: Net> Reactor<E, A, O, N> {
         if let Some(at) = self.stop_at {
             until = until.min(at);
         }
-        if self.stuck.is_empty() {
-            until = until.min(self.deadline.unwrap_or(Instant::FAR));
-        } else {
+        until = until.min(self.deadline.unwrap_or(Instant::FAR));
+        if !self.stuck.is_empty() {
             until = until.min(self.now + RETRY_AFTER);
         }
         if self.sockets.iter().any(|socket| socket.readable) {
@@ -391,9 +393,6 @@ impl<E: Drive, A: Archive, O: Observer<E>, N: Net> Reactor<E, A, O, N> {
 
     fn drain(&mut self) -> Drained {
         for _ in 0..OUTPUTS_PER_TURN {
-            if self.stuck.len() >= STUCK_MAX {
-                return Drained::Idle;
-            }
             match self.engine.poll(self.now, self.unix, &mut self.scratch) {
                 Output::Datagram(path, len) => self.send_datagram(path, len),
                 Output::Bind(id, addr) => self.bind(id, addr),
@@ -467,8 +466,6 @@ const WORKED_PER_TURN: usize = 64;
 const OUTPUTS_PER_TURN: usize = 4096;
 /// Writing makes room, which may lead to more writing; usually the second round finds nothing.
 const ROUNDS_PER_TURN: usize = 4;
-/// The engine's credits keep the archive from being full; this is for what they do not cover.
-const STUCK_MAX: usize = 64;
 
 #[cfg(test)]
 mod tests;

@@ -31,6 +31,7 @@ pub use category::Category;
 pub use schema::OpenError;
 pub use search::{IndexError, Query, Sort};
 
+use crate::model::archive::{QUEUE_OPS, has_room};
 use crate::model::{Recovered, StoreOp, StoreResult};
 
 /// How the archive is kept. `Default` holds the defaults of the command line.
@@ -109,7 +110,7 @@ impl Store {
             log::error!("cannot read the archive: {error}");
             schema::fault(&error)
         })?;
-        let (ops, ops_in) = sync_channel(OPS_MAX);
+        let (ops, ops_in) = sync_channel(QUEUE_OPS);
         let (results_out, results) = sync_channel(RESULTS_MAX);
         let shared = Arc::new(Shared::default());
         let notice =
@@ -131,9 +132,10 @@ impl Store {
     /// after [`StoreOp::Shutdown`].
     pub fn submit(&mut self, op: StoreOp) -> Result<(), StoreOp> {
         let Some(ops) = &self.ops else { return Err(op) };
-        let bytes = weight(&op);
+        let bytes = op.weight();
         let waiting = self.shared.bytes.load(Ordering::Relaxed);
-        if bytes > 0 && waiting > 0 && waiting + bytes > BYTES_MAX {
+        // The channel counts the operations.
+        if !has_room(0, waiting, bytes) {
             return Err(op);
         }
         let last = matches!(op, StoreOp::Shutdown);
@@ -194,31 +196,8 @@ impl Drop for Store {
     }
 }
 
-/// What an operation weighs against [`BYTES_MAX`].
-fn weight(op: &StoreOp) -> u64 {
-    match op {
-        StoreOp::Torrent(torrent) => (torrent.raw.len() + torrent.files.packed().len()) as u64,
-        StoreOp::Local(op) => op.bytes() as u64,
-        StoreOp::Seen(_)
-        | StoreOp::Pending(_)
-        | StoreOp::GivenUp(_)
-        | StoreOp::Dropped(_)
-        | StoreOp::Nodes(_)
-        | StoreOp::OwnId(_)
-        | StoreOp::Answers(_)
-        | StoreOp::Setting(..)
-        | StoreOp::Shutdown => 0,
-    }
-}
-
-/// Operations that may wait: four batches of the default size.
-const OPS_MAX: usize = 4_096;
-
 /// A batch gives one result, so this is never reached by a driver that polls each turn.
 const RESULTS_MAX: usize = 256;
-
-/// Of what waits: four of the largest torrents (16 MiB), or ten thousand of the usual ones.
-const BYTES_MAX: u64 = 64 << 20;
 
 #[cfg(test)]
 mod tests;

@@ -525,7 +525,7 @@ fn what_cannot_be_taken_is_given_back() {
     let (_dir, db) = place();
     let (mut store, _) = Store::open(config(&db), || {}).unwrap();
     let mut big = torrent(1, "big", 1);
-    big.raw = vec![0; BYTES_MAX as usize + 1].into();
+    big.raw = vec![0; crate::model::archive::QUEUE_BYTES as usize + 1].into();
     store.submit(put(big.clone())).unwrap();
     big.infohash = Id([1; 20]);
     let mut refused = store.submit(put(big)).is_err();

@@ -12,7 +12,7 @@ use super::bounds::{Sweeper, evict, used_bytes};
 use super::schema::{WriterLock, beside, settle};
 use super::search::Entry;
 use super::search::index::Indexer;
-use super::{Shared, StoreConfig, archive, weight};
+use super::{Shared, StoreConfig, archive};
 use crate::base::UnixTime;
 use crate::model::archive::StoreFault;
 use crate::model::{StoreOp, StoreResult};
@@ -127,7 +127,7 @@ impl Writer {
 
     fn take(&mut self, op: &StoreOp, notice: &Notice) {
         self.batch.ops += 1;
-        self.batch.bytes += weight(op);
+        self.batch.bytes += op.weight();
         let done = self.begin().and_then(|()| self.apply.apply(&self.conn, op, unix_now()));
         match done {
             Ok(entry) => self.batch.fresh.extend(entry),

@@ -244,3 +244,112 @@ impl Engine {
 const EVICT_AFTER: Duration = Duration::from_secs(2);
 /// All fetches are looked at for it.
 const EVICT_EVERY: Duration = Duration::from_millis(50);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use crate::base::{Id, Path, Rng, SocketId, UnixTime};
+    use crate::engine::config::Config;
+    use crate::engine::io::{Input, Output};
+    use crate::model::archive::{QUEUE_BYTES, QUEUE_OPS};
+    use crate::model::{FileList, Recovered, StoreOp, StoreResult, TorrentFlags};
+
+    /// An A query for `localhost`.
+    const QUERY: &[u8] = b"\x01\x01\x01\0\0\x01\0\0\0\0\0\0\x09localhost\0\0\x01\0\x01";
+
+    /// An engine that answers names, and an archive that takes what it has room for and says nothing.
+    struct World {
+        engine: Engine,
+        now: Instant,
+        taken: Vec<StoreOp>,
+        bytes: u64,
+    }
+
+    impl World {
+        fn new() -> Self {
+            let (now, unix) = (Instant::from_millis(1_000), UnixTime(1_000));
+            let dns_listen = vec![([127, 0, 0, 1], 53).into()];
+            let config = Config { dns_listen, keep_info: true, ..Config::one_off(Vec::new()) };
+            let engine = Engine::new(config, Recovered::default(), [7; 32], now, unix);
+            Self { engine, now, taken: Vec::new(), bytes: 0 }
+        }
+
+        fn drain(&mut self) {
+            loop {
+                match self.engine.poll(self.now, UnixTime(1_000), &mut [0; 2_048]) {
+                    Output::Idle(_) => return,
+                    Output::Store(op) => {
+                        self.bytes += op.weight();
+                        self.taken.push(op);
+                    }
+                    _ => {}
+                }
+            }
+        }
+
+        /// Whether a question about a name is answered at once.
+        fn answers(&mut self) -> bool {
+            let path = Path { socket: SocketId(0), local: None, remote: ([127, 0, 0, 1], 4_000).into() };
+            let input = Input::Datagram(path, QUERY);
+            let len = self.engine.handle(self.now, UnixTime(1_000), input, &mut [0; 1_500]);
+            self.drain();
+            len > QUERY.len()
+        }
+    }
+
+    fn torrent(rng: &mut Rng) -> Box<Torrent> {
+        Box::new(Torrent {
+            infohash: Id::random(rng),
+            v2: None,
+            name: b"x".to_vec(),
+            size_bytes: 1,
+            files: FileList::default(),
+            piece_length: 1,
+            flags: TorrentFlags::default(),
+            first_seen: UnixTime(0),
+            fetched: UnixTime(0),
+            peers: 0,
+            raw: vec![0; 20_000].into(),
+        })
+    }
+
+    /// For ten minutes, once with a filter that drops everything and once with dictionaries that fill
+    /// the queue by their bytes.
+    #[test]
+    fn an_archive_that_is_stuck_stops_fetching_and_no_name() {
+        for dropped in [true, false] {
+            let (mut world, mut rng) = (World::new(), Rng::seeded(3));
+            let (mut asked, mut answered, mut kept) = (0, 0, 0);
+            for _ in 0..60_000 {
+                world.now += std::time::Duration::from_millis(10);
+                // As many torrents as are fetched at once, all of which come.
+                let come = if world.engine.persist.has_credit() { 30 } else { 0 };
+                for _ in 0..come {
+                    let torrent = torrent(&mut rng);
+                    world.engine.keep(torrent.infohash, torrent, dropped.then(|| "word x".to_owned()));
+                    kept += 1;
+                }
+                let lost = Id::random(&mut rng);
+                world.engine.persist.given_up(lost);
+                asked += 1;
+                answered += usize::from(world.answers());
+            }
+            assert_eq!(answered, asked, "every question is answered");
+            assert!(world.taken.len() <= QUEUE_OPS && world.bytes <= QUEUE_BYTES, "{}", world.taken.len());
+            assert!(!world.engine.persist.has_credit());
+            // It goes on: all that was kept arrives, and fetching begins again.
+            let mut arrived = 0;
+            while !world.engine.persist.is_drained() {
+                let count = world.taken.len() as u32;
+                let is_torrent = |op: &StoreOp| matches!(op, StoreOp::Torrent(_) | StoreOp::Dropped(_));
+                arrived += world.taken.drain(..).filter(is_torrent).count();
+                let result = Input::Stored(StoreResult::Committed(count));
+                world.engine.handle(world.now, UnixTime(1_000), result, &mut []);
+                world.drain();
+            }
+            assert_eq!(arrived, kept);
+            assert!(world.engine.persist.has_credit());
+        }
+    }
+}

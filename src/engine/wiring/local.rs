@@ -172,8 +172,11 @@ impl Engine {
         let zone = op.zone().map(Box::from);
         if self.persist.local(op) {
             self.names.awaited.0.push_back(Waiting { answer, zone });
-        } else if let Some((id, _)) = answer {
-            self.answer_local(id, Box::new(Err(Refusal::NotKept)));
+        } else {
+            self.names.lost.extend(zone);
+            if let Some((id, _)) = answer {
+                self.answer_local(id, Box::new(Err(Refusal::NotKept)));
+            }
         }
     }
 
