@@ -103,6 +103,54 @@ fn world() -> Option<(Foreign, Listening)> {
     Some((forwarder, listening))
 }
 
+/// Asked again and again from before it starts: nothing fails before it is right, in each of several
+/// starts.
+#[test]
+fn no_question_fails_while_it_starts() {
+    let query = |name: &[u8]| [&[7, 7, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0], name, &[0, 1, 0, 1]].concat();
+    let questions =
+        [query(b"\x03box\x03own\x04home\0"), query(b"\x09localhost\0"), query(b"\x03ads\x04test\0")];
+    for _ in 0..5 {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name).display().to_string();
+        // Many records take their time to be read.
+        let many: String = (0..20_000).map(|nth| format!("n{nth} A 192.0.2.1\n")).collect();
+        fs::write(at("own.zone"), format!("{OWN}{many}")).unwrap();
+        fs::write(at("blocked"), BLOCKED).unwrap();
+        let dns = free_pair().0.local_addr().unwrap();
+        let mut command = program();
+        command.args([
+            "run",
+            "--listen",
+            "127.0.0.1:0",
+            "--bootstrap",
+            "127.0.0.1:9",
+            "--data-dir",
+            &at("data"),
+        ]);
+        command.args(["--dns", &dns.to_string(), "--dns-forwarder", "127.0.0.1:9"]);
+        command.args(["--dns-zone", &at("own.zone"), "--dns-policy", &at("blocked")]);
+        let running = Running::start(&mut command, &folder.path().join("log"));
+        let client = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        client.set_read_timeout(Some(Duration::from_millis(1))).unwrap();
+        let (mut answered, mut buffer) = (0, [0; 512]);
+        until(Duration::from_secs(60), "all of it is answered", || {
+            for question in &questions {
+                let _ = client.send_to(question, dns);
+            }
+            while let Ok(len) = client.recv(&mut buffer) {
+                let rcode = buffer[3] & 15;
+                // What is blocked does not exist.
+                let expected = if buffer[..len].windows(4).any(|bytes| bytes == b"\x03ads") { 3 } else { 0 };
+                assert_eq!(rcode, expected, "after {answered} answers: {:?}", &buffer[..len]);
+                answered += 1;
+            }
+            answered >= 30
+        });
+        drop(running.stop());
+    }
+}
+
 #[test]
 fn dig_is_content() {
     let Some((_forwarder, listening)) = world() else { return };

@@ -86,6 +86,7 @@ pub fn engine_config(settings: &RunSettings, filter: Filter, targets: Vec<Target
         ports_below_1024: settings.low_ports,
         filter,
         dns_listen: settings.dns.iter().map(|listen| listen.addr).collect(),
+        dns_waits: true,
         dns_clients: settings.dns_clients.clone(),
         targets,
         dns: dns::Config {

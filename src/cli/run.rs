@@ -100,6 +100,7 @@ fn begin_local(
 ) -> Result<FollowLists, Failure> {
     let sent = handle.send(Command::SetZones(Box::new(zones)));
     sent.and_then(|()| handle.send(Command::SetLists(lists)))
+        .and_then(|()| handle.send(Command::Reloaded))
         .map_err(|_| Failure::failed("the engine did not start; try again"))?;
     FollowLists::spawn(reading, handle.clone()).map_err(no_thread)
 }

@@ -58,9 +58,10 @@ impl Resolver {
         }
     }
 
-    /// The system says that nothing listens where a datagram of this socket went. It brings back how
-    /// the datagram began: whoever made that up would have to guess the id as well as the port.
-    pub fn on_refused(&mut self, cx: &mut Cx<'_>, path: Path, sent: &[u8]) {
+    /// The system says that nothing listens where a datagram of this socket went, or that no way leads
+    /// there. It brings back how the datagram began: whoever made that up would have to guess the id as
+    /// well as the port.
+    pub fn on_undelivered(&mut self, cx: &mut Cx<'_>, path: Path, sent: &[u8], failure: Failure) {
         let id = sent.first_chunk::<2>().map(|id| u16::from_be_bytes(*id));
         let known = id.and_then(|id| self.by_id.get(&(path.socket, id)).copied());
         let Some((token, number)) = known else { return };
@@ -69,7 +70,7 @@ impl Resolver {
         let forwarder = self.forwarders.get(index);
         if forwarder.is_some_and(|forwarder| forwarder.config.addr == path.remote) {
             self.refused_by(cx.now, index);
-            self.try_failed(cx, token, number, Failure::Refused);
+            self.try_failed(cx, token, number, failure);
         }
     }
 

@@ -14,6 +14,11 @@ pub struct Config {
     /// UDP addresses where questions about names are answered, whose sockets follow those of
     /// `listen`; and as many places where streams are accepted for the same.
     pub dns_listen: Vec<SocketAddr>,
+    /// Nothing is read there before zones, lists and servers were handed in ([`Command::Reloaded`] comes
+    /// behind the first two) and are in use.
+    ///
+    /// [`Command::Reloaded`]: crate::engine::io::Command::Reloaded
+    pub dns_waits: bool,
     /// Who may ask there, and how much.
     pub dns_clients: dns::listener::Config,
     /// Rates and caps.
@@ -112,6 +117,7 @@ impl Config {
         Self {
             listen,
             dns_listen: Vec::new(),
+            dns_waits: false,
             dns_clients: dns::listener::Config::local(),
             rates,
             read_only: false,

@@ -36,6 +36,8 @@ pub struct AcceptorId(pub u16);
 pub enum Input<'a> {
     /// A datagram arrived. The direct reply, if any, is written into `reply`.
     Datagram(Path, &'a [u8]),
+    /// A datagram of ours came back: where it went, how it began, and why.
+    Undelivered(Path, &'a [u8], Reason),
     /// What [`Output::Bind`] came to: the address with the port that it really has.
     Bound(SocketId, Result<SocketAddr, BindFault>),
     /// `Connect` succeeded, as far as TCP goes. Bytes that are to be secured wait for `Secured`.

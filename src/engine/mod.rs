@@ -128,7 +128,7 @@ impl Engine {
             buckets,
             pace: Pace::default(),
             dht,
-            names: Names::new(dns),
+            names: Names::new(dns, config.dns_waits.then_some(now)),
             downloads: Downloads::default(),
             dials: Dials::default(),
             pool,
@@ -184,6 +184,7 @@ impl Engine {
                 self.drain_dht(now);
                 return len;
             }
+            Input::Undelivered(path, data, reason) => self.on_undelivered(path, data, reason),
             Input::Bound(socket, bound) => self.on_bound(socket, bound),
             Input::Secured(link, facts) => self.on_secured(link, facts),
             Input::Ticket(link) => self.on_ticket(link),
@@ -255,6 +256,17 @@ impl Engine {
             next = (now + TURN_MIN, Why::Retry);
         }
         Output::Idle(Some(next))
+    }
+
+    /// Whether a socket is to be read: those that answer names only once what answers is in place.
+    pub fn reads(&self, socket: SocketId) -> bool {
+        let at = usize::from(socket.0);
+        self.names.is_in_place(self.now) || at < self.config.listen.len() || socket.0 >= NAMES_SOCKETS
+    }
+
+    /// The same of a place where streams are accepted.
+    pub fn accepts(&self, acceptor: AcceptorId) -> bool {
+        self.names.is_in_place(self.now) || usize::from(acceptor.0) >= self.config.dns_listen.len()
     }
 
     /// A stream was accepted. `None`: it is not wanted, close it. The first acceptors are for questions

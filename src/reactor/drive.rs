@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use super::Drive;
-use crate::base::{Instant, SendQueue, UnixTime};
+use crate::base::{Instant, SendQueue, SocketId, UnixTime};
 use crate::engine::Engine;
 use crate::engine::io::{AcceptorId, Input, LinkId, Output};
 
@@ -18,6 +18,14 @@ impl Drive for Engine {
 
     fn admit(&mut self, now: Instant, acceptor: AcceptorId, remote: SocketAddr) -> Option<LinkId> {
         Self::admit(self, now, acceptor, remote)
+    }
+
+    fn reads(&self, socket: SocketId) -> bool {
+        Self::reads(self, socket)
+    }
+
+    fn accepts(&self, acceptor: AcceptorId) -> bool {
+        Self::accepts(self, acceptor)
     }
 
     fn send_queue(&self, link: LinkId) -> Option<&SendQueue> {

@@ -222,7 +222,7 @@ impl<const EDGES: bool> Net for FakeNet<EDGES> {
         let sent = udp.outgoing.len().min(self.send_room);
         self.send_room -= sent;
         self.sent.extend(udp.outgoing.drain(..sent));
-        Ok(SendReport { sent, dropped: 0, waiting: udp.outgoing.len() })
+        Ok(SendReport { sent, waiting: udp.outgoing.len(), ..SendReport::default() })
     }
 
     fn udp_close(&mut self, udp: FakeUdp) {

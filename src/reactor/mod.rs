@@ -36,7 +36,7 @@ pub use turn::{Exit, Gauges, Reactor, SAME_STOP, STOP_WITHIN};
 
 use std::net::SocketAddr;
 
-use crate::base::{Instant, SendQueue, UnixTime};
+use crate::base::{Instant, SendQueue, SocketId, UnixTime};
 #[cfg(not(feature = "tls"))]
 use no_tls as tls;
 
@@ -54,6 +54,16 @@ pub trait Drive {
 
     /// A stream was accepted: its name, under which it is open. `None`: it is closed at once.
     fn admit(&mut self, now: Instant, acceptor: AcceptorId, remote: SocketAddr) -> Option<LinkId>;
+
+    /// False: the socket is not to be read for now.
+    fn reads(&self, _socket: SocketId) -> bool {
+        true
+    }
+
+    /// False: no stream is to be accepted there for now.
+    fn accepts(&self, _acceptor: AcceptorId) -> bool {
+        true
+    }
 
     /// What waits to be written to a link; `None` if the engine does not know the link.
     fn send_queue(&self, link: LinkId) -> Option<&SendQueue>;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::handle::Wake;
 use super::sys::signals::Arrived;
-use super::sys::udp::{Received, SendReport};
+use super::sys::udp::{Received, SendReport, Undelivered};
 use crate::base::{Instant, SocketId, UnixTime};
 use crate::engine::io::{AcceptorId, LinkId};
 
@@ -82,6 +82,14 @@ pub trait Net {
 
     /// Receives a batch. `WouldBlock`: there is nothing.
     fn udp_recv(&mut self, udp: &mut Self::Udp) -> io::Result<UdpBatch>;
+
+    /// Keeps what comes back of a socket's datagrams, where the system can.
+    fn udp_keep_undelivered(&mut self, _udp: &Self::Udp) {}
+
+    /// The next datagram that came back, its beginning in `buffer`.
+    fn udp_take_undelivered(&mut self, _udp: &Self::Udp, _buffer: &mut [u8]) -> Option<Undelivered> {
+        None
+    }
 
     /// Datagrams that came faster than they were received, as far as the system counts them.
     fn udp_lost(&self, _udp: &Self::Udp) -> u64 {

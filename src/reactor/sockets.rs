@@ -13,6 +13,8 @@ pub(super) struct Socket<U> {
     pub(super) blocked: bool,
     /// There is something to flush.
     pub(super) dirty: bool,
+    /// Datagrams of it came back, and nothing was told of them yet.
+    pub(super) came_back: bool,
     /// The last receive failed, and that was said.
     pub(super) failing: bool,
 }
@@ -28,7 +30,7 @@ pub(super) struct Sockets<U> {
 impl<U> Socket<U> {
     /// Datagrams may have arrived since it was opened.
     fn new(id: SocketId, udp: U) -> Self {
-        Self { id, udp, readable: true, blocked: false, dirty: false, failing: false }
+        Self { id, udp, readable: true, blocked: false, dirty: false, came_back: false, failing: false }
     }
 }
 

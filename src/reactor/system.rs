@@ -15,7 +15,9 @@ use super::handle::Wake;
 use super::net::{Net, Ready, UdpBatch};
 use super::sys::signals::{Arrived, Signals};
 use super::sys::tcp;
-use super::sys::udp::{self, DATAGRAM_MAX, Received, RecvBatch, SendBatch, SendReport, UdpOptions};
+use super::sys::udp::{
+    self, DATAGRAM_MAX, Received, RecvBatch, SendBatch, SendReport, UdpOptions, Undelivered,
+};
 use crate::base::{Instant, SocketId, Token, UnixTime};
 use crate::engine::io::{AcceptorId, LinkId};
 
@@ -125,6 +127,17 @@ impl Net for SystemNet {
         Ok(UdpBatch { count, emptied: EPOLL && count > 0 && count < self.recv.capacity() })
     }
 
+    fn udp_keep_undelivered(&mut self, udp: &Udp) {
+        let v6 = udp.socket.local_addr().is_ok_and(|addr| addr.is_ipv6());
+        if let Err(error) = udp::keep_undelivered(&udp.socket, v6) {
+            log::debug!("what comes back of datagrams is not told: {error}");
+        }
+    }
+
+    fn udp_take_undelivered(&mut self, udp: &Udp, buffer: &mut [u8]) -> Option<Undelivered> {
+        udp::take_undelivered(&udp.socket, buffer)
+    }
+
     fn udp_lost(&self, udp: &Udp) -> u64 {
         udp::lost(&udp.socket)
     }
@@ -228,6 +241,8 @@ fn ready_of(event: &Event) -> Option<Ready> {
     if let Some(index) = FIRST_UDP.0.checked_sub(token.0)
         && let Ok(index) = u16::try_from(index)
     {
+        // Receiving tells of what came back, and so does the error's own readiness.
+        let readable = readable || event.is_error();
         return Some(Ready::Udp { socket: SocketId(index), readable, writable });
     }
     let ending = event.is_error() || event.is_read_closed() || event.is_write_closed();

@@ -210,7 +210,9 @@ fn a_refused_port_ends_it_at_once() {
     let mut asked = 0;
     while let Some(left) = world.turn().pop() {
         asked += 1;
-        world.with_cx(|resolver, cx| resolver.on_refused(cx, left.path, &left.data[..8]));
+        world.with_cx(|resolver, cx| {
+            resolver.on_undelivered(cx, left.path, &left.data[..8], Failure::Refused)
+        });
     }
     assert_eq!((world.told(), asked), (vec!["127.0.0.1:53 down".to_owned(), "Refused".to_owned()], 3));
 }
@@ -221,10 +223,12 @@ fn a_refused_port_leads_to_the_next_server_at_once() {
     world.ask("www.test");
     let left = world.one();
     let other = Path { remote: forwarder(2).addr, ..left.path };
-    world.with_cx(|resolver, cx| resolver.on_refused(cx, other, &left.data));
-    world.with_cx(|resolver, cx| resolver.on_refused(cx, left.path, &[left.data[0] ^ 1, left.data[1]]));
+    world.with_cx(|resolver, cx| resolver.on_undelivered(cx, other, &left.data, Failure::Refused));
+    world.with_cx(|resolver, cx| {
+        resolver.on_undelivered(cx, left.path, &[left.data[0] ^ 1, left.data[1]], Failure::Refused)
+    });
     assert!(world.turn().is_empty(), "whoever makes that up must guess all of it");
-    world.with_cx(|resolver, cx| resolver.on_refused(cx, left.path, &left.data));
+    world.with_cx(|resolver, cx| resolver.on_undelivered(cx, left.path, &left.data, Failure::Refused));
     let left = world.one();
     assert_eq!(left.path.remote, forwarder(2).addr);
     world.receive(left.path, &response(&left.data, 0, &a("www.test", 60, 7)));

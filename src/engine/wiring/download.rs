@@ -2,6 +2,7 @@
 //! followed, and whoever wanted it is told what came of it.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -317,6 +318,46 @@ const ACTIVE_MAX: usize = 2;
 const DOWNLOADS_MAX: usize = 64;
 /// Of one name.
 const ADDRESSES_MAX: usize = 8;
+
+impl fmt::Display for DownloadFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::BadUrl => f.write_str("it is no URL that is understood"),
+            Self::Name(failure) => write!(f, "its host's name cannot be looked up ({failure:?})"),
+            Self::NoAddress => f.write_str("its host has no address"),
+            Self::Connect(Reason::Refused) => f.write_str("nothing listens there"),
+            Self::Connect(Reason::Reset) => f.write_str("the connection was reset"),
+            Self::Connect(Reason::Unreachable) => f.write_str("no way leads there from here"),
+            Self::Connect(Reason::NoResources) => f.write_str("this machine has no socket or port left"),
+            Self::Tls(TlsCause::Alert(number)) => {
+                write!(f, "the server gave up the TLS handshake (alert {number})")
+            }
+            Self::Tls(TlsCause::Expired) => f.write_str("the server's certificate has expired"),
+            Self::Tls(TlsCause::WrongName) => f.write_str("the server's certificate is for other names"),
+            Self::Tls(TlsCause::UnknownIssuer | TlsCause::SelfSigned) => {
+                f.write_str("the server's certificate is signed by nobody who is trusted")
+            }
+            Self::Tls(cause) => write!(f, "the connection is not secure ({cause:?})"),
+            Self::Http(Fault::Http(_)) => f.write_str("what the server says is no HTTP"),
+            Self::Http(Fault::NoLocation) => f.write_str("the server redirects without saying where to"),
+            Self::Http(Fault::TooLong) => f.write_str("it is larger than allowed"),
+            Self::Http(Fault::Cut) => f.write_str("the connection ended before all of it was there"),
+            Self::Http(Fault::Timeout(Stage::Connect)) => f.write_str("the server does not answer"),
+            Self::Http(Fault::Timeout(_)) => f.write_str("the server took too long"),
+            Self::Http(Fault::TooSlow) => f.write_str("it comes too slowly"),
+            Self::Status(status @ (404 | 410)) => write!(f, "the server does not have it ({status})"),
+            Self::Status(status @ (401 | 403)) => write!(f, "the server does not let us have it ({status})"),
+            Self::Status(429) => f.write_str("the server wants to be asked less often (429)"),
+            Self::Status(status @ 500..) => write!(f, "the server has a fault of its own ({status})"),
+            Self::Status(status) => write!(f, "the server answers with status {status}"),
+            Self::BadRedirect => f.write_str("it redirects to where it must not"),
+            Self::Downgrade => f.write_str("it redirects from https to http"),
+            Self::TooManyRedirects => f.write_str("it redirects too often"),
+            Self::Overloaded => f.write_str("too much is fetched at once"),
+            Self::Stopped => f.write_str("the program is stopping"),
+        }
+    }
+}
 
 #[cfg(test)]
 mod tests {

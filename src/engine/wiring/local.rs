@@ -80,9 +80,7 @@ impl Engine {
             Downloaded::NotModified => Fetched::NotModified,
             Downloaded::Failed(failure) => {
                 if failure != DownloadFailure::Stopped {
-                    log::warn!(
-                        "the policy list {url} cannot be fetched now ({failure:?}); it is tried again"
-                    );
+                    log::warn!("the policy list {url} cannot be fetched now: {failure}; it is tried again");
                 }
                 Fetched::Nothing
             }
@@ -160,6 +158,7 @@ impl Engine {
                     );
                     self.outbox.push_back(Output::Event(Event::Policy(update)));
                 }
+                Told::Reloaded(..) if self.names.local_is_in_place() => {}
                 Told::Reloaded(zones, lists) => {
                     log::info!("reloaded: {zones} zones and {lists} policy lists are in use");
                     self.outbox.push_back(Output::Event(Event::Reloaded { zones, lists }));

@@ -8,7 +8,9 @@ use std::time::Duration;
 use crate::base::{Cx, Instant, Path, Slots, SocketId, Token};
 use crate::dns::{self, Dns, Event, Looked, User, Variant, Wish};
 use crate::engine::Engine;
-use crate::engine::io::{Answer, BindFault, CommandId, Event as Live, LinkId, NameQuestion, Output, Setting};
+use crate::engine::io::{
+    Answer, BindFault, CommandId, Event as Live, LinkId, NameQuestion, Output, Reason, Setting,
+};
 use crate::engine::links::Machine;
 use crate::engine::wiring::local::Awaited;
 use crate::model::TlsWish;
@@ -23,12 +25,23 @@ pub(in crate::engine) struct Names {
     pub(in crate::engine) lost: BTreeSet<Box<[u8]>>,
     /// The link of each connection to a forwarder.
     conns: BTreeMap<Token, LinkId>,
+    /// What is waited for before names are answered.
+    starting: Option<Starting>,
     /// What look-ups under way are for.
     wanted: Slots<Wanted>,
     /// Bootstrap hosts that have no address yet.
     hosts: Vec<(String, u16)>,
     hosts_at: Instant,
     pause: Duration,
+}
+
+/// A start at which not everything is in place yet.
+struct Starting {
+    until: Instant,
+    /// Servers, search suffixes and the hosts file are known.
+    has_system: bool,
+    /// Zones and lists are in use.
+    has_local: bool,
 }
 
 enum Wanted {
@@ -40,9 +53,13 @@ enum Wanted {
 }
 
 impl Names {
-    pub(in crate::engine) fn new(dns: Dns) -> Self {
+    /// `waits`: since when zones, lists and servers are waited for.
+    pub(in crate::engine) fn new(dns: Dns, waits: Option<Instant>) -> Self {
+        let starting =
+            waits.map(|now| Starting { until: now + START_WITHIN, has_system: false, has_local: false });
         Self {
             dns,
+            starting,
             awaited: Awaited::default(),
             lost: BTreeSet::new(),
             conns: BTreeMap::new(),
@@ -57,7 +74,25 @@ impl Names {
     pub(in crate::engine) fn next_deadline(&self) -> Option<Instant> {
         let hosts = Some(self.hosts_at).filter(|at| *at < Instant::FAR);
         let download = self.dns.next_download();
-        self.dns.resolver.next_deadline().into_iter().chain(hosts).chain(download).min()
+        let starting = self.starting.as_ref().map(|starting| starting.until);
+        self.dns.resolver.next_deadline().into_iter().chain(hosts).chain(download).chain(starting).min()
+    }
+
+    /// Whether what answers names is in place, or did not come in time.
+    pub(in crate::engine) fn is_in_place(&self, now: Instant) -> bool {
+        self.starting.as_ref().is_none_or(|starting| now >= starting.until)
+    }
+
+    /// Zones and lists are in use: true if that ends a start.
+    pub(in crate::engine) fn local_is_in_place(&mut self) -> bool {
+        let Some(starting) = &mut self.starting else { return false };
+        let first = !std::mem::replace(&mut starting.has_local, true);
+        self.end_start();
+        first
+    }
+
+    fn end_start(&mut self) {
+        self.starting.take_if(|starting| starting.has_system && starting.has_local);
     }
 
     fn begin(&mut self, wanted: Wanted) -> u64 {
@@ -77,6 +112,17 @@ impl Engine {
     pub(in crate::engine) fn on_names_datagram(&mut self, path: Path, data: &[u8]) {
         let (names, mut cx) = self.names_cx();
         names.dns.resolver.on_datagram(&mut cx, path, data);
+        self.drain_names();
+    }
+
+    /// A datagram of ours came back; others than questions about names are not told of.
+    pub(in crate::engine) fn on_undelivered(&mut self, path: Path, sent: &[u8], reason: Reason) {
+        let (names, mut cx) = self.names_cx();
+        let failure = match reason {
+            Reason::Refused => dns::Failure::Refused,
+            Reason::Reset | Reason::Unreachable | Reason::NoResources => dns::Failure::Unreachable,
+        };
+        names.dns.resolver.on_undelivered(&mut cx, path, sent, failure);
         self.drain_names();
     }
 
@@ -116,6 +162,9 @@ impl Engine {
 
     pub(in crate::engine) fn names_deadline(&mut self, now: Instant) {
         let (names, mut cx) = self.names_cx();
+        if names.starting.take_if(|starting| starting.until <= now).is_some() {
+            log::warn!("zones and lists are still being read: names are answered without them meanwhile");
+        }
         names.dns.resolver.on_deadline(&mut cx);
         if self.names.hosts_at <= now {
             self.names.hosts_at = Instant::FAR;
@@ -179,6 +228,10 @@ impl Engine {
         }
         let others = names.dns.resolver.set_system(&mut cx, system);
         names.try_hosts_now(cx.now);
+        if let Some(starting) = &mut names.starting {
+            starting.has_system = true;
+        }
+        names.end_start();
         if others {
             self.tell_setting(Setting::Forwarders);
         }
@@ -332,6 +385,8 @@ impl Engine {
     }
 }
 
+/// Zones and lists of a million lines are read by then; whoever asks has given up.
+const START_WITHIN: Duration = Duration::from_secs(10);
 /// The most bootstrap hosts that are taken; the default list has fewer than ten.
 const HOSTS_MAX: usize = 64;
 /// The most addresses of one name; those known have one or two.

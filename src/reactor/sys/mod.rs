@@ -15,8 +15,7 @@ pub mod udp;
 
 /// Sets a whole-number socket option that `socket2` does not know.
 #[cfg(unix)]
-fn set_option(socket: &socket2::Socket, level: i32, name: i32, value: i32) -> std::io::Result<()> {
-    use std::os::fd::AsRawFd;
+fn set_option(socket: &impl std::os::fd::AsRawFd, level: i32, name: i32, value: i32) -> std::io::Result<()> {
     // SAFETY: `value` lives through the call, and the length given is its own.
     let result = unsafe {
         libc::setsockopt(

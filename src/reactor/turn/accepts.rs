@@ -62,6 +62,9 @@ impl<E: Drive, A: Archive, O: Observer<E>, N: Net> Reactor<E, A, O, N> {
         }
         self.acceptors.resume_at = None;
         for index in 0..self.acceptors.all.len() {
+            if !self.engine.accepts(AcceptorId(index as u16)) {
+                continue;
+            }
             for _ in 0..ACCEPTS_PER_TURN {
                 match self.accept(index) {
                     Ok(Accepted::One) => {}

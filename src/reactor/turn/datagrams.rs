@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use super::*;
 use crate::engine::io::BindFault;
+use crate::reactor::sys::udp::Undelivered;
 
 impl<E: Drive, A: Archive, O: Observer<E>, N: Net> Reactor<E, A, O, N> {
     pub(super) fn receive_datagrams(&mut self) {
@@ -16,11 +17,19 @@ impl<E: Drive, A: Archive, O: Observer<E>, N: Net> Reactor<E, A, O, N> {
     /// One batch of one socket; true if there may be another.
     fn receive_batch(&mut self, index: usize) -> bool {
         let socket = self.sockets.at(index);
-        if !socket.readable {
+        if !socket.readable || !self.engine.reads(socket.id) {
             return false;
         }
+        if std::mem::take(&mut socket.came_back) {
+            self.take_undelivered(index);
+        }
+        let socket = self.sockets.at(index);
         let batch = match self.net.udp_recv(&mut socket.udp) {
             Ok(batch) => batch,
+            Err(error) if is_of_earlier(&error) => {
+                socket.came_back = true;
+                return true;
+            }
             Err(error) => {
                 // What waits is told of only once: after a lack of memory it is asked for again.
                 let blocked = error.kind() == io::ErrorKind::WouldBlock;
@@ -60,6 +69,21 @@ impl<E: Drive, A: Archive, O: Observer<E>, N: Net> Reactor<E, A, O, N> {
         socket.readable
     }
 
+    /// What came back of a socket's datagrams.
+    fn take_undelivered(&mut self, index: usize) {
+        for _ in 0..UNDELIVERED_PER_TURN {
+            let socket = self.sockets.at(index);
+            let buffer = &mut self.scratch;
+            let Some(undelivered) = self.net.udp_take_undelivered(&socket.udp, buffer) else { return };
+            let Undelivered { remote, len, refused } = undelivered;
+            let path = Path { socket: socket.id, local: None, remote };
+            let reason = if refused { Reason::Refused } else { Reason::Unreachable };
+            let data = &self.scratch[..len.min(self.scratch.len())];
+            self.engine.handle(self.now, self.unix, Input::Undelivered(path, data, reason), &mut []);
+        }
+        self.sockets.at(index).came_back = true;
+    }
+
     pub(super) fn send_datagram(&mut self, path: Path, len: usize) {
         let Some(socket) = self.sockets.get_mut(path.socket) else {
             self.gauges.datagrams_no_socket += 1;
@@ -92,6 +116,7 @@ impl<E: Drive, A: Archive, O: Observer<E>, N: Net> Reactor<E, A, O, N> {
         } else {
             match self.net.udp_bind(id, addr) {
                 Ok((udp, at)) => {
+                    self.net.udp_keep_undelivered(&udp);
                     self.sockets.insert(id, udp);
                     Ok(at)
                 }
@@ -120,6 +145,10 @@ fn flush<N: Net>(net: &mut N, socket: &mut Socket<N::Udp>, gauges: &mut Gauges) 
             gauges.datagrams_refused += report.dropped as u64;
             socket.blocked = report.waiting > 0;
             socket.dirty = socket.blocked;
+            if report.came_back {
+                // It is told when the socket is read.
+                (socket.came_back, socket.readable) = (true, true);
+            }
         }
         Err(error) => {
             log::warn!("sending failed: {error}");
@@ -128,6 +157,14 @@ fn flush<N: Net>(net: &mut N, socket: &mut Socket<N::Udp>, gauges: &mut Gauges) 
     }
 }
 
+/// An error of receiving that is about datagrams that left before.
+fn is_of_earlier(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionRefused, HostUnreachable, NetworkUnreachable};
+    matches!(error.kind(), ConnectionRefused | HostUnreachable | NetworkUnreachable)
+}
+
+/// A few microseconds each.
+const UNDELIVERED_PER_TURN: usize = 64;
 /// 16 batches of 64 datagrams: about 5 ms of work, after which the streams have their turn.
 pub(super) const BATCHES_PER_TURN: usize = 16;
 /// The listen sockets and more than one resolver asks from; a few files of the thousand that a

@@ -24,6 +24,7 @@ use crate::reactor::{Clock, Handle, Listen, ReactorConfig, Roots, listen};
 #[derive(Debug, PartialEq)]
 enum Seen {
     Datagram(Vec<u8>),
+    Undelivered(SocketAddr, Vec<u8>, Reason),
     Bound(SocketId, Result<SocketAddr, BindFault>),
     Opened(LinkId),
     Secured(LinkId),
@@ -46,6 +47,8 @@ struct Script {
     queues: BTreeMap<LinkId, SendQueue>,
     greeting: Vec<Bytes>,
     deaf: bool,
+    /// No socket is to be read, and nothing accepted.
+    unready: bool,
     allowance: Option<usize>,
     writable: Option<usize>,
     polls: usize,
@@ -64,6 +67,7 @@ impl Drive for Script {
                 self.seen.push(Seen::Datagram(data.to_vec()));
                 return data.len();
             }
+            Input::Undelivered(path, data, reason) => Seen::Undelivered(path.remote, data.to_vec(), reason),
             Input::Bound(socket, bound) => Seen::Bound(socket, bound),
             Input::Secured(link, facts) => {
                 self.facts.push(*facts);
@@ -123,6 +127,14 @@ impl Drive for Script {
     fn wrote(&mut self, _: Instant, link: LinkId, count: usize) {
         self.writable = self.writable.map(|most| most.checked_sub(count).unwrap());
         self.queues.get_mut(&link).unwrap().advance(count);
+    }
+
+    fn reads(&self, _: SocketId) -> bool {
+        !self.unready
+    }
+
+    fn accepts(&self, _: AcceptorId) -> bool {
+        !self.unready
     }
 
     fn wants_read(&self, _: LinkId) -> bool {
@@ -542,6 +554,55 @@ fn a_full_archive_holds_nothing_else_up_and_loses_nothing() {
     });
     assert_eq!(reactor.engine.seen, [Seen::Stored(StoreResult::Committed(10))]);
     assert_eq!(reactor.archive.queue, (0..200).map(|n: usize| n.to_string()).collect::<Vec<_>>());
+}
+
+/// Nothing listens at a port of loopback: the system says so.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_refused_datagram_is_told_of_with_its_beginning() {
+    for batch in [1, 64] {
+        let (mut reactor, _, _) = real(batch, false);
+        let closed = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        reactor.engine.outputs.push_back(Output::Bind(SocketId(300), at("127.0.0.1:0")));
+        reactor.busy = true;
+        turn_until(&mut reactor, |reactor| {
+            reactor.engine.seen.iter().any(|seen| matches!(seen, Seen::Bound(_, Ok(_))))
+        });
+        reactor.engine.seen.clear();
+        // Several: the first must not be in the way of the others.
+        for number in 0..3_u8 {
+            let path = Path { socket: SocketId(300), local: None, remote: closed };
+            reactor.scratch[..4].copy_from_slice(&[number, 1, 2, 3]);
+            reactor.send_datagram(path, 4);
+            reactor.flush_sockets();
+        }
+        let told = |reactor: &Real| {
+            let refused = |seen: &&Seen| matches!(seen, Seen::Undelivered(remote, _, Reason::Refused) if *remote == closed);
+            reactor.engine.seen.iter().filter(refused).count()
+        };
+        turn_until(&mut reactor, |reactor| told(reactor) == 3);
+        let expected = |number| Seen::Undelivered(closed, vec![number, 1, 2, 3], Reason::Refused);
+        assert!(
+            (0..3).all(|number| reactor.engine.seen.contains(&expected(number))),
+            "{:?}",
+            reactor.engine.seen
+        );
+        assert_eq!(reactor.gauges.datagrams_refused, 0);
+    }
+}
+
+#[test]
+fn a_socket_is_read_only_when_the_engine_wants_it() {
+    let (mut reactor, bound, _) = real(64, false);
+    reactor.engine.unready = true;
+    let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+    client.send_to(b"early", bound).unwrap();
+    for _ in 0..20 {
+        assert_eq!(reactor.turn(), None);
+    }
+    assert_eq!(reactor.gauges.datagrams_in, 0);
+    reactor.engine.unready = false;
+    turn_until(&mut reactor, |reactor| reactor.gauges.datagrams_in == 1);
 }
 
 #[test]

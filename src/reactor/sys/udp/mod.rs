@@ -7,6 +7,8 @@ mod mmsg;
 #[cfg(unix)]
 mod pktinfo;
 mod single;
+#[cfg(target_os = "linux")]
+mod undelivered;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -27,6 +29,17 @@ pub struct Received<'a> {
     pub truncated: bool,
 }
 
+/// A datagram that came back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Undelivered {
+    /// Where it went.
+    pub remote: SocketAddr,
+    /// How many of its first bytes came back.
+    pub len: usize,
+    /// Nothing listens there. Else the way there is missing.
+    pub refused: bool,
+}
+
 /// What became of the datagrams of one [`SendBatch::flush`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SendReport {
@@ -36,6 +49,8 @@ pub struct SendReport {
     pub dropped: usize,
     /// Still in the batch: the socket takes no more until it is writable again.
     pub waiting: usize,
+    /// Earlier ones came back ([`undelivered`]).
+    pub came_back: bool,
 }
 
 /// What a UDP socket is opened with.
@@ -78,6 +93,28 @@ pub fn bind_on(interface: Option<&str>, addr: SocketAddr, options: UdpOptions) -
     }
     socket.bind(&addr.into())?;
     Ok(UdpSocket::from_std(socket.into()))
+}
+
+/// Has the system keep what comes back of a socket's datagrams, where it can (Linux).
+pub fn keep_undelivered(socket: &UdpSocket, v6: bool) -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    return undelivered::enable(socket, v6);
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = (socket, v6);
+        Ok(())
+    }
+}
+
+/// The next datagram that came back, its beginning in `buffer`; `None` if there is none.
+pub fn take_undelivered(socket: &UdpSocket, buffer: &mut [u8]) -> Option<Undelivered> {
+    #[cfg(target_os = "linux")]
+    return undelivered::take(socket.into(), buffer).ok();
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = (socket, buffer);
+        None
+    }
 }
 
 /// Datagrams that found the receive buffer full (`SO_MEMINFO`, Linux; elsewhere 0). It wraps at 2^32.
@@ -222,6 +259,7 @@ impl SendBatch {
                 }
                 Err(error) => match SendError::of(&error) {
                     SendError::Again => {}
+                    SendError::Earlier => report.came_back = true,
                     SendError::Blocked => {
                         report.waiting = self.outgoing.len() - self.sent;
                         return Ok(report);
@@ -263,6 +301,8 @@ impl SendBatch {
 enum SendError {
     /// Nobody: a signal came in between.
     Again,
+    /// Datagrams that left before: they came back, which is told once.
+    Earlier,
     /// The socket's buffer is full.
     Blocked,
     /// The first datagram alone.
@@ -276,6 +316,7 @@ impl SendError {
         match error.kind() {
             io::ErrorKind::Interrupted => Self::Again,
             io::ErrorKind::WouldBlock => Self::Blocked,
+            io::ErrorKind::ConnectionRefused => Self::Earlier,
             _ if super::errors::is_broken_descriptor(error) => Self::Socket,
             _ => Self::Datagram,
         }
@@ -500,7 +541,7 @@ mod tests {
         let (b, b_addr) = local(true, "[::1]:0");
         let mut send = SendBatch::new(batch);
         assert!(send.push(b_addr, Some("::1".parse().unwrap()), b"x"));
-        assert_eq!(send.flush(&a).unwrap(), SendReport { sent: 1, dropped: 0, waiting: 0 });
+        assert_eq!(send.flush(&a).unwrap(), SendReport { sent: 1, ..SendReport::default() });
         let got = drain(&b, batch);
         assert_eq!(got, [(b"x".to_vec(), a.local_addr().unwrap(), Some("::1".parse().unwrap()))]);
     }

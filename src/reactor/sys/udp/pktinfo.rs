@@ -89,7 +89,7 @@ impl Control {
 }
 
 /// The same bytes with a weaker promise, as system calls take them.
-fn to_be_filled(bytes: &mut [u8]) -> &mut [MaybeUninit<u8>] {
+pub(super) fn to_be_filled(bytes: &mut [u8]) -> &mut [MaybeUninit<u8>] {
     // SAFETY: the layout is the same, and a system call writes nothing uninitialised.
     unsafe { &mut *(ptr::from_mut(bytes) as *mut [MaybeUninit<u8>]) }
 }

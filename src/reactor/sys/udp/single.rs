@@ -72,11 +72,16 @@ fn is_too_long(error: &io::Error) -> bool {
     cfg!(windows) && error.raw_os_error() == Some(10_040)
 }
 
-/// Errors that report an earlier datagram's fate or a signal, and say nothing about the socket.
+/// Errors that report an earlier datagram's fate or a signal, and say nothing about the socket. On Linux
+/// the first come only to sockets that were asked for them ([`super::keep_undelivered`]), and are passed
+/// on.
 fn is_of_one_datagram(error: &io::Error) -> bool {
     use io::ErrorKind::{
         ConnectionRefused, ConnectionReset, HostUnreachable, Interrupted, NetworkUnreachable,
     };
+    if cfg!(target_os = "linux") {
+        return error.kind() == Interrupted;
+    }
     matches!(
         error.kind(),
         Interrupted | ConnectionRefused | ConnectionReset | HostUnreachable | NetworkUnreachable
