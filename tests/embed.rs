@@ -381,7 +381,6 @@ fn resolve_says_in_json_what_it_found_or_why_not() {
         _ => Says::Silence,
     });
     let at = format!("@{}", server.addr);
-    // Over UDP nobody says that nobody listens, but then it is asked over TCP.
     let (closed, refused) = (format!("@{}", nobody()), format!("@tls://{}", nobody()));
     let json = |name: &str, at: &str| -> (Option<i32>, Value) {
         let output = program().args(["--json", "resolve", name, at]).output().unwrap();
@@ -394,10 +393,16 @@ fn resolve_says_in_json_what_it_found_or_why_not() {
     assert_eq!((&found["name"], &found["source"]), (&"both.test.".into(), &server.addr.to_string().into()));
     let (code, found) = json("localhost", &at);
     assert_eq!((code, &found["source"], &found["ipv4"][0]), (Some(0), &"hosts".into(), &"127.0.0.1".into()));
-    let (code, found) = json("127.0.0.8", &at);
+    // An address is looked up for its name; that of a private network is asked of nobody else.
+    let (code, found) = json("127.0.0.1", &at);
     assert_eq!(
-        (code, &found["source"], &found["ipv4"][0]),
-        (Some(0), &"literal".into(), &"127.0.0.8".into())
+        (code, &found["records"][0]["type"], &found["ipv4"][0]),
+        (Some(0), &"PTR".into(), &Value::Null)
+    );
+    let (code, found) = json("192.168.77.8", &at);
+    assert_eq!(
+        (code, &found["error"], &found["source"]),
+        (Some(3), &"there is no such name".into(), &"zone".into())
     );
     for (name, at, error) in [
         ("missing.test.", &at, "there is no such name"),
@@ -406,8 +411,8 @@ fn resolve_says_in_json_what_it_found_or_why_not() {
         ("referral.test.", &at, "the DNS servers name others instead of asking them"),
         ("garbage.test.", &at, "the DNS servers' answers cannot be read"),
         ("silent.test.", &at, "no DNS server answered in time"),
-        ("both.test.", &closed, "no DNS server can be reached from here"),
-        ("both.test.", &refused, "no DNS server can be reached from here"),
+        ("both.test.", &closed, "nothing listens where the DNS server should be (port refused)"),
+        ("both.test.", &refused, "nothing listens where the DNS server should be (port refused)"),
         ("a..b", &at, "it is no name"),
     ] {
         let (code, failed) = json(name, at);

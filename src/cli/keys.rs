@@ -10,6 +10,7 @@ use crate::dns;
 use crate::embed::system::why_not;
 use crate::reactor::Listen;
 use crate::reactor::sys::interface;
+use crate::wire::dns::idn;
 
 /// One setting.
 #[derive(Debug)]
@@ -230,9 +231,10 @@ pub fn parse_host(text: &str) -> Result<(String, u16), String> {
             port => Ok((addr.ip().to_string(), port)),
         };
     }
-    let parts = text.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse().ok()?)));
+    let parts = text.rsplit_once(':');
+    let parts = parts.and_then(|(host, port)| Some((idn::to_ascii(host).ok()?, port.parse().ok()?)));
     match parts {
-        Some((host, port)) if port != 0 && is_host_name(host) => Ok((host.to_owned(), port)),
+        Some((host, port)) if port != 0 && is_host_name(&host) => Ok((host.into_owned(), port)),
         _ => Err(format!(
             "`{text}` is not HOST:PORT; write for example dht.libtorrent.org:25401 or 192.0.2.1:6881"
         )),

@@ -8,6 +8,7 @@ mod shown;
 mod window;
 
 use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::path::Path;
 
 use super::args;
@@ -24,7 +25,7 @@ use crate::engine::io::{Answer, Command, CommandId, Event, NameQuestion};
 use crate::model::Recovered;
 use crate::model::dns::Source;
 use crate::reactor::{Clock, Gauges, KeepNothing, Observer, Reactor, ReactorConfig, listen};
-use crate::wire::dns::{Kind, Name};
+use crate::wire::dns::{Kind, Name, idn};
 use bar::Bar;
 use lines::{Lines, Next};
 use servers::Servers;
@@ -266,16 +267,22 @@ impl Session {
     /// The command that asks for a name; `None` if it is none, which is told.
     fn ask(&mut self, place: usize) -> Option<Command> {
         let at = &mut self.places[place];
-        let question = match self.kind {
-            None => NameQuestion::Host(at.name.clone()),
-            Some(kind) => match Name::parse(&at.name) {
-                Ok(name) => NameQuestion::Records(Box::new(name), kind),
-                Err(_) => {
-                    self.shown.set_failed(shown::NO_NAME);
-                    self.end_place(place);
-                    return None;
+        let address =
+            at.name.parse::<IpAddr>().ok().filter(|_| self.kind.is_none_or(|kind| kind == Kind::PTR));
+        let question = match (self.kind, address) {
+            (_, Some(ip)) => NameQuestion::Records(Box::new(dns::hosts::reverse(ip)), Kind::PTR),
+            (None, None) => NameQuestion::Host(at.name.clone()),
+            (Some(kind), None) => {
+                match idn::to_ascii(&at.name).map_err(drop).and_then(|name| Name::parse(&name).map_err(drop))
+                {
+                    Ok(name) => NameQuestion::Records(Box::new(name), kind),
+                    Err(_) => {
+                        self.shown.set_failed(shown::NO_NAME);
+                        self.end_place(place);
+                        return None;
+                    }
                 }
-            },
+            }
         };
         (at.tries, at.open) = (at.tries + 1, true);
         self.open += 1;

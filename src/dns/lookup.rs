@@ -15,7 +15,7 @@ use super::zones::Zones;
 use super::{Event, Failure, Resolved, User};
 use crate::base::{Cx, Instant, Slots, Token};
 use crate::model::dns::Source;
-use crate::wire::dns::{Kind, Name, Rcode};
+use crate::wire::dns::{Kind, Name, Rcode, idn};
 
 /// A host's addresses, or why there are none.
 #[derive(Clone, Debug)]
@@ -248,6 +248,7 @@ impl Resolver {
     /// The names that a host name may stand for, in the order in which they are tried: the first and
     /// the others.
     fn candidates(&self, host: &str) -> Result<(Name, VecDeque<Name>), ()> {
+        let host = &*idn::to_ascii(host).map_err(|_| ())?;
         let name = Name::parse(host).map_err(|_| ())?;
         if host.ends_with('.') || self.config.search.is_empty() {
             return Ok((name, VecDeque::new()));

@@ -47,6 +47,8 @@ pub struct Probe {
     began: Instant,
     /// When the state ends by itself.
     until: Instant,
+    /// Since when a limit holds its first attempt back.
+    held_since: Option<Instant>,
     race: Race,
     report: Report,
     closing: VecDeque<u8>,
@@ -92,6 +94,7 @@ impl Probe {
             began: now,
             until: now + timeouts.dns,
             race: Race::new(race),
+            held_since: None,
             report: Report::new(target),
             closing: VecDeque::new(),
             ended: None,
@@ -134,13 +137,18 @@ impl Probe {
         matches!(self.state, State::Connecting { .. }) && self.race.wants_attempt(now)
     }
 
+    /// A limit of ours holds its attempt back: it is told of with the report.
+    pub fn on_held(&mut self, now: Instant) {
+        self.held_since.get_or_insert(now);
+    }
+
     /// A connection that is to be opened: its number, and where to.
     pub fn poll_attempt(&mut self, now: Instant) -> Option<(u8, SocketAddr)> {
         let State::Connecting { known, first } = &mut self.state else { return None };
         let (number, ip) = self.race.begin(now)?;
         if first.is_none() {
             *first = Some(now);
-            self.report.held = now.since(*known);
+            self.report.held = self.held_since.map_or(Duration::ZERO, |since| now.since(since.max(*known)));
             self.until = now + self.timeouts.tcp;
         }
         Some((number, SocketAddr::new(ip, self.report.target.port)))
@@ -453,6 +461,17 @@ mod tests {
         naming.on_deadline(ms(4_999));
         naming.on_deadline(ms(5_000));
         assert_eq!(failure(naming), (Stage::Dns, Cause::TimedOut));
+        // Waiting for the other family's addresses is no limit's fault.
+        let mut late = probe(Protocol::Tcp);
+        late.on_found(ms(10), &found("192.0.2.1", false));
+        assert!(!late.wants_attempt(ms(20)));
+        assert!(late.poll_attempt(ms(60)).is_some());
+        assert_eq!(late.into_report().held, Duration::ZERO);
+        let mut held = probe(Protocol::Tcp);
+        held.on_found(ms(10), &found("192.0.2.1", true));
+        held.on_held(ms(12));
+        assert!(held.poll_attempt(ms(70)).is_some());
+        assert_eq!(held.into_report().held, Duration::from_millis(58));
         let mut held = probe(Protocol::Tls);
         held.on_found(ms(10), &found("192.0.2.1", true));
         held.on_deadline(ms(5_010));

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::str::FromStr;
 
 use crate::base::text::without_bom;
-use crate::wire::dns::Name;
+use crate::wire::dns::{Name, idn};
 
 /// One place to be connected to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -118,8 +118,11 @@ fn parse_host(text: &str) -> Result<String, BadTarget> {
     let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
     match bare.unwrap_or(text).parse::<IpAddr>() {
         Ok(ip) => Ok(ip.to_string()),
-        Err(_) if bare.is_none() && is_host_name(text) => Ok(text.to_owned()),
-        Err(_) => Err(BadTarget::Host),
+        Err(_) if bare.is_some() => Err(BadTarget::Host),
+        Err(_) => {
+            let ascii = idn::to_ascii(text).map_err(|_| BadTarget::Host)?;
+            if is_host_name(&ascii) { Ok(ascii.into_owned()) } else { Err(BadTarget::Host) }
+        }
     }
 }
 

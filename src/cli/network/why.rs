@@ -97,6 +97,39 @@ fn connect(fault: Fault, attempts: usize) -> (String, &'static str) {
     }
 }
 
+/// What a server's alert says (RFC 8446, section 6; the registry of IANA), and what to do.
+fn alert(number: u8) -> (&'static str, &'static str) {
+    let log = "look into the server's log";
+    match number {
+        0 => ("it closed the connection", log),
+        10 => ("it did not expect what we sent", log),
+        20 => ("a record arrived damaged", "look for a firewall in between"),
+        22 => ("a record is too long for it", log),
+        40 => ("it finds no set of parameters in common", "have it speak TLS 1.2 or 1.3 with usual ciphers"),
+        42..=46 => ("it does not accept our certificate", "it wants one of its clients; none is sent"),
+        47 => ("it finds a field of ours out of range", log),
+        48 => ("it does not know who signed our certificate", "it wants one of its clients; none is sent"),
+        49 => ("it does not let us in", "ask whoever runs it"),
+        50 | 51 => ("it cannot read or verify what we sent", "look for a firewall in between"),
+        70 => ("it speaks no TLS version of ours", "have it speak TLS 1.2 or 1.3"),
+        71 => ("what we offer is not secure enough for it", log),
+        80 => ("it has a fault of its own", log),
+        86 => ("it thinks that the version was lowered on the way", "look for a firewall in between"),
+        90 => ("somebody there cancelled it", log),
+        109 => ("it misses an extension", log),
+        110 => ("it does not know an extension of ours", log),
+        112 => ("it has no host of this name", "check the name"),
+        113 => ("it is not content with the certificate's status", log),
+        115 => ("it does not know the key that was agreed on before", log),
+        116 => ("it wants a certificate of its clients", "none is sent; ask whoever runs it"),
+        120 => (
+            "it speaks none of the protocols that were offered (ALPN)",
+            "try the protocol tls, which offers none",
+        ),
+        _ => ("it does not say why in words that are known", log),
+    }
+}
+
 fn tls(cause: TlsCause) -> (String, &'static str) {
     let renew = "have the server's certificate renewed";
     let trust = "name its authority's certificate with SSL_CERT_FILE, if it is to be trusted";
@@ -124,7 +157,8 @@ fn tls(cause: TlsCause) -> (String, &'static str) {
             "try the protocol tls, which offers none",
         ),
         TlsCause::Alert(number) => {
-            (format!("it gave up the handshake with TLS alert {number}"), "look into the server's log")
+            let (said, advice) = alert(number);
+            (format!("it gave up the handshake: {said} (TLS alert {number})"), advice)
         }
         TlsCause::Protocol => ("what it says is no TLS".to_owned(), spoken),
         TlsCause::Ended => ("it ended the connection during the TLS handshake".to_owned(), spoken),

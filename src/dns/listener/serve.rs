@@ -490,7 +490,7 @@ impl Dns {
     fn explain(&self, hit: &Hit, name: &Name, client: IpAddr) -> Explained {
         let facts = self.policy.facts(hit, name, client);
         let code = if hit.action == Action::Local { InfoCode::ForgedAnswer } else { InfoCode::Blocked };
-        Explained::new(code, &format!("{}: {}", facts.list, facts.rule))
+        Explained::new(code, &format!("{}: {}", public_name(&facts.list), facts.rule))
     }
 }
 
@@ -620,6 +620,17 @@ impl Head {
             counts.fill(0);
         }
         Self { message, flags: flags & Flags::AA, from, explained }
+    }
+}
+
+/// What clients are told of a list: neither where its file lies nor what its URL holds.
+pub(super) fn public_name(list: &str) -> &str {
+    match list.split_once("://") {
+        Some((_, rest)) => {
+            let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
+            host.rsplit('@').next().unwrap_or_default()
+        }
+        None => list.rsplit(['/', '\\']).next().unwrap_or_default(),
     }
 }
 

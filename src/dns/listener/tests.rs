@@ -600,6 +600,23 @@ fn what_is_cut_is_no_longer_than_its_question() {
 }
 
 #[test]
+fn where_a_list_lies_is_not_told() {
+    for (list, told) in [
+        ("/home/me/secret/ads.txt", "ads.txt"),
+        ("ads", "ads"),
+        ("https://me:word@lists.example/token-77/ads?key=1", "lists.example"),
+        ("C:\\Users\\me\\ads", "ads"),
+    ] {
+        assert_eq!(serve::public_name(list), told);
+    }
+    let list = List::parse("/home/me/secret/ads.txt", b"gone.test\n").unwrap();
+    let mut world = world();
+    world.dns.policy.replace(Arc::new(list)).unwrap();
+    let said = world.ask("gone.test", Kind::A).unwrap();
+    assert!(said.contains("ads.txt: ") && !said.contains("secret"), "{said}");
+}
+
+#[test]
 fn a_cookie_of_a_wrong_length_is_a_mistake() {
     let mut world = world();
     for len in 0..48_usize {

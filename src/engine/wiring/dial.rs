@@ -228,6 +228,7 @@ impl Engine {
             let may = self.may_connect();
             let Some(dial) = self.dials.slots.get_mut(token) else { return };
             if !may {
+                dial.probe.on_held(now);
                 if !std::mem::replace(&mut dial.held, true) {
                     self.dials.held.push_back(token);
                 }

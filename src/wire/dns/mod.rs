@@ -4,6 +4,7 @@
 //! Made for the path on which a datagram is answered: nothing is allocated, nothing is decoded that
 //! is not asked for. Zones, policies and people's text go through hickory-proto instead.
 
+pub mod idn;
 mod kind;
 mod message;
 mod name;
