@@ -322,7 +322,7 @@ mod tests {
             let (mut world, mut rng) = (World::new(), Rng::seeded(3));
             let (mut asked, mut answered, mut kept) = (0, 0, 0);
             for _ in 0..60_000 {
-                world.now += std::time::Duration::from_millis(10);
+                world.now += Duration::from_millis(10);
                 // As many torrents as are fetched at once, all of which come.
                 let come = if world.engine.persist.has_credit() { 30 } else { 0 };
                 for _ in 0..come {
