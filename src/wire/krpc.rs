@@ -19,6 +19,9 @@ pub struct Message<'a> {
     pub version: Option<&'a [u8]>,
     /// `ip`: our own address as the sender sees it (BEP 42).
     pub external: Option<SocketAddr>,
+    /// `bs`: libtorrent looks for nodes with `get_peers` while it bootstraps, and its target is no
+    /// infohash.
+    pub bootstrap: bool,
     /// What it says.
     pub body: Body<'a>,
 }
@@ -107,8 +110,8 @@ pub struct Response<'a> {
     pub id: NodeId,
     /// Needed to announce here (BEP 5). Absent from a full store (BEP 33).
     pub token: Option<&'a [u8]>,
-    nodes: &'a [u8],
-    nodes6: &'a [u8],
+    nodes: Option<&'a [u8]>,
+    nodes6: Option<&'a [u8]>,
     values: Option<List<'a>>,
     /// BEP 51; `None` means that the node does not speak it.
     pub samples: Option<Samples<'a>>,
@@ -173,14 +176,23 @@ pub fn decode(datagram: &[u8]) -> Result<Message<'_>, Reject<'_>> {
         Some(b"e") => envelope.error().ok_or(Reject::NotKrpc)?,
         _ => return Err(Reject::NotKrpc),
     };
-    Ok(Message { transaction, version: envelope.version, external: envelope.external, body })
+    let bootstrap = envelope.bootstrap || envelope.arguments.as_ref().is_some_and(|it| it.bootstrap);
+    let (version, external) = (envelope.version, envelope.external);
+    Ok(Message { transaction, version, external, bootstrap, body })
 }
 
 impl<'a> Response<'a> {
     /// The nodes of `nodes`, then those of `nodes6`, at most 16 of each.
     pub fn nodes(self) -> impl Iterator<Item = NodeAddr> + 'a {
-        let v4 = compact::nodes(self.nodes, false).take(NODES_MAX);
-        v4.chain(compact::nodes(self.nodes6, true).take(NODES_MAX))
+        let v4 = compact::nodes(self.nodes.unwrap_or_default(), false).take(NODES_MAX);
+        v4.chain(compact::nodes(self.nodes6.unwrap_or_default(), true).take(NODES_MAX))
+    }
+
+    /// True if it says nothing about nodes, not even that it knows none: rTorrent gives peers or
+    /// nodes, never both.
+    pub fn lacks_nodes(self) -> bool {
+        let is_empty = |list: Option<&[u8]>| list.is_some_and(<[u8]>::is_empty);
+        self.nodes().next().is_none() && !is_empty(self.nodes) && !is_empty(self.nodes6)
     }
 
     /// The peers of `values`, of either family, those with an odd length left out.
@@ -191,7 +203,7 @@ impl<'a> Response<'a> {
 }
 
 impl Samples<'_> {
-    /// The sampled infohashes; none if the field is not a multiple of 20 bytes.
+    /// The sampled infohashes; of a field that was cut, or has bytes left over, the whole ones.
     pub fn hashes(&self) -> impl Iterator<Item = InfoHash> + '_ {
         self.hashes.chunks_exact(20).filter_map(Id::from_slice)
     }
@@ -204,6 +216,7 @@ struct Envelope<'a> {
     kind: Option<&'a [u8]>,
     version: Option<&'a [u8]>,
     external: Option<SocketAddr>,
+    bootstrap: bool,
     read_only: bool,
     method: Option<&'a [u8]>,
     arguments: Option<Arguments<'a>>,
@@ -253,6 +266,7 @@ impl<'a> Envelope<'a> {
             b"e" => self.failure = Some(reader.value()?),
             b"v" => self.version = reader.value()?.bytes(),
             b"ip" => self.external = reader.value()?.bytes().and_then(compact::peer),
+            b"bs" => self.bootstrap = reader.value()?.int() == Some(1),
             b"ro" => self.read_only = reader.value()?.int() == Some(1),
             _ => _ = reader.value()?,
         }
@@ -294,7 +308,7 @@ impl<'a> Envelope<'a> {
 
     fn response(&self) -> Option<Response<'a>> {
         let it = self.returned.as_ref()?;
-        let whole = |hashes: &'a [u8]| if hashes.len().is_multiple_of(20) { hashes } else { &[] };
+        let whole = |hashes: &'a [u8]| &hashes[..hashes.len() - hashes.len() % 20];
         let interval_secs = it.interval.clamp(0, i64::from(INTERVAL_MAX)) as u32;
         let samples = it.samples.map(|hashes| Samples { interval_secs, num: it.num, hashes: whole(hashes) });
         let scrape = it.seeds.zip(it.peers);
@@ -321,6 +335,7 @@ struct Arguments<'a> {
     seed: bool,
     noseed: bool,
     scrape: bool,
+    bootstrap: bool,
     want: Option<Want>,
 }
 
@@ -348,6 +363,7 @@ impl<'a> Arguments<'a> {
                 b"noseed" if keys.is_first(7) => it.noseed = on(),
                 b"scrape" if keys.is_first(8) => it.scrape = on(),
                 b"want" if keys.is_first(9) => it.want = value.list().map(Want::read),
+                b"bs" if keys.is_first(10) => it.bootstrap = on(),
                 _ => {}
             }
         }
@@ -360,8 +376,8 @@ impl<'a> Arguments<'a> {
 struct Returned<'a> {
     id: Option<NodeId>,
     token: Option<&'a [u8]>,
-    nodes: &'a [u8],
-    nodes6: &'a [u8],
+    nodes: Option<&'a [u8]>,
+    nodes6: Option<&'a [u8]>,
     values: Option<List<'a>>,
     interval: i64,
     num: Option<u64>,
@@ -384,8 +400,8 @@ impl<'a> Returned<'a> {
                 b"token" if keys.is_first(1) => {
                     it.token = value.bytes().filter(|token| token.len() <= TOKEN_MAX)
                 }
-                b"nodes" if keys.is_first(2) => it.nodes = value.bytes().unwrap_or_default(),
-                b"nodes6" if keys.is_first(3) => it.nodes6 = value.bytes().unwrap_or_default(),
+                b"nodes" if keys.is_first(2) => it.nodes = value.bytes(),
+                b"nodes6" if keys.is_first(3) => it.nodes6 = value.bytes(),
                 b"values" if keys.is_first(4) => it.values = value.list(),
                 b"interval" if keys.is_first(5) => it.interval = value.int().unwrap_or_default(),
                 b"num" if keys.is_first(6) => it.num = value.int().and_then(|num| u64::try_from(num).ok()),
@@ -732,6 +748,26 @@ mod tests {
     }
 
     #[test]
+    fn bs_marks_a_bootstrap_target_wherever_it_stands() {
+        let asks = |inner: &str, outer: &str| {
+            let text = format!(
+                "d1:ad{inner}2:id20:abcdefghij01234567899:info_hash20:mnopqrstuvwxyz123456e{outer}1:q9:get_peers1:t2:aa1:y1:qe"
+            );
+            decode(text.as_bytes()).unwrap().bootstrap
+        };
+        assert!(asks("2:bsi1e", "") && asks("", "2:bsi1e"));
+        assert!(!asks("", "") && !asks("2:bsi0e", ""));
+    }
+
+    #[test]
+    fn a_reply_without_nodes_is_told_from_one_that_knows_none() {
+        let lacks = |rest: &[u8]| response(&with(rest)).1.lacks_nodes();
+        assert!(lacks(b"6:valuesl6:axje.ue") && lacks(b"5:nodes3:abc"));
+        assert!(!lacks(b"5:nodes0:6:valuesl6:axje.ue") && !lacks(b"6:nodes60:"));
+        assert!(!lacks(&[&b"5:nodes26:"[..], &[7; 26]].concat()));
+    }
+
+    #[test]
     fn b20_b21_bencode_that_is_no_message() {
         let damaged = b"d1:rd6:\xd4/\xe2F\x00\x01i42ee1:t3:\x9a\x87\x011:v4:TR%=1:y1:re";
         let empty = b"d1:t0:1:y0:e";
@@ -829,7 +865,11 @@ mod tests {
         );
         let (_, reply) = response(&packet);
         let samples = reply.samples.unwrap();
-        assert_eq!((samples.interval_secs, samples.num, samples.hashes().count()), (0, None, 0));
+        let hashes: Vec<_> = samples.hashes().collect();
+        assert_eq!(
+            (samples.interval_secs, samples.num, &hashes[..]),
+            (0, None, &[Id(*b"01234567890123456789")][..])
+        );
         assert_eq!((reply.token, reply.scrape), (None, None));
         assert_eq!((reply.nodes().count(), reply.peers().count()), (0, 0));
     }
