@@ -24,7 +24,8 @@ struct Endless {
 impl Endless {
     fn fresh(&mut self) -> SocketAddr {
         self.next += 1;
-        SocketAddr::from(((0x0b00_0000 + self.next).to_be_bytes(), 6881))
+        // Each in a network of its own.
+        SocketAddr::from(((0x0b00_0000 + (self.next << 8)).to_be_bytes(), 6881))
     }
 }
 

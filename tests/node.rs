@@ -264,7 +264,7 @@ fn bep5_all_four_queries_and_an_announced_peer_is_handed_out() {
     assert_eq!(error(&bench.put(0, global(1), vote.as_bytes())).0, 204);
     let heard = bench.events();
     assert!(heard.contains(&Event::Announced(HASH, addr("11.0.0.2:7777"))));
-    assert!(heard.iter().any(|event| matches!(event, Event::Wanted(HASH, _))));
+    assert!(heard.contains(&Event::Wanted(HASH, global(1))));
 }
 
 #[test]
@@ -339,21 +339,28 @@ fn vote(bench: &mut Bench, n: u32, ip: &str) {
 }
 
 #[test]
-fn bep42_the_id_follows_the_votes_of_many_and_never_of_one() {
+fn bep42_the_id_follows_the_votes_of_many_networks_and_never_of_one() {
     let mut bench = Bench::new(&["0.0.0.0"]);
     let before = bench.own();
-    (0..1_000).for_each(|_| vote(&mut bench, 1, "21.75.31.124"));
-    assert_eq!((bench.own(), bench.dht.external(SocketId(0))), (before, None), "one liar");
-    (2..30).for_each(|n| vote(&mut bench, n * 65_536, "124.31.75.21"));
+    (0..1_000).for_each(|n| vote(&mut bench, n % 250, "21.75.31.124"));
+    assert_eq!((bench.own(), bench.dht.external(SocketId(0))), (before, None), "liars of one network");
+    // Over two minutes, as the answers to a crawl come.
+    for n in 2..32 {
+        vote(&mut bench, n * 65_536, "124.31.75.21");
+        bench.pass(SECOND * 4);
+    }
     let ip: IpAddr = "124.31.75.21".parse().unwrap();
     assert_eq!(bench.dht.external(SocketId(0)), Some(ip));
     assert!(security::is_valid(bench.own(), ip));
     assert!(bench.dht.table_len() >= 8, "its table came along");
     let settled = bench.own();
     assert!(bench.events().contains(&Event::Renamed(SocketId(0), settled)));
-    (0..1_000).for_each(|_| vote(&mut bench, 1, "21.75.31.124"));
-    (40..50).for_each(|n| vote(&mut bench, n * 65_536, "10.1.2.3"));
-    assert_eq!(bench.own(), settled, "nor one liar later, nor many for what cannot be");
+    for n in 0..1_000 {
+        vote(&mut bench, n % 250, "21.75.31.124");
+        vote(&mut bench, (40 + n % 10) * 65_536, "10.1.2.3");
+        bench.pass(SECOND);
+    }
+    assert_eq!(bench.own(), settled, "nor liars of one network later, nor many for what cannot be");
 }
 
 #[test]
@@ -388,7 +395,7 @@ fn bep45_two_sockets_are_two_nodes_and_both_walk() {
             global(n * 65_536 + 7),
             Query { id: Id::random(&mut Rng::seeded(u64::from(n) + 9)), ..query(Method::Ping) },
         );
-        let six = SocketAddr::new(IpAddr::V6((0x2a01_u128 << 112 | u128::from(n) << 64).into()), 6881);
+        let six = SocketAddr::new(IpAddr::V6((0x2a01_u128 << 112 | u128::from(n) << 80).into()), 6881);
         bench.ask(2, six, Query { id: id_of(six), ..query(Method::Ping) });
     }
     let sent = bench.sent();
@@ -508,4 +515,135 @@ fn a_command_for_which_there_is_no_network_ends() {
     let mut bench = Bench::new(&["11.0.0.1"]);
     assert_eq!(bench.dht.look_up(HASH, Goal::Peers, User::Command(1), &[], bench.now), 0);
     assert_eq!(bench.dht.look_up(HASH, Goal::PeersAt, User::Metadata, &[global(1)], bench.now), 1);
+}
+
+#[test]
+fn a_get_peers_that_looks_for_nodes_names_no_infohash() {
+    let mut bench = Bench::new(&["11.0.0.1"]);
+    let asks = |bench: &mut Bench, text: &[u8]| {
+        assert!(!bench.put(0, global(1), text).is_empty(), "it is answered all the same");
+        bench.events().iter().any(|event| matches!(event, Event::Wanted(..)))
+    };
+    let packet = |bs: &str, target: &[u8; 20]| {
+        let head = format!("d1:ad{bs}2:id20:abcdefghij01234567899:info_hash20:");
+        [head.as_bytes(), target, b"e1:q9:get_peers1:t2:tx1:y1:qe"].concat()
+    };
+    assert!(asks(&mut bench, &packet("", &HASH.0)));
+    assert!(!asks(&mut bench, &packet("2:bsi1e", &HASH.0)), "libtorrent bootstraps");
+    let mut near = ASKER.0;
+    near[8..].fill(0x77);
+    assert!(!asks(&mut bench, &packet("", &near)), "it refreshes a bucket of its own");
+    let own = bench.own().0;
+    assert!(!asks(&mut bench, &packet("", &own)));
+}
+
+/// Has every query answered by `answer` until none is left; peers that were found.
+fn play(
+    bench: &mut Bench,
+    answer: impl Fn(SocketAddr, &Query<'_>, &mut [u8], &[u8]) -> usize,
+) -> Vec<SocketAddr> {
+    let mut found = Vec::new();
+    for _ in 0..400 {
+        for (path, data) in bench.sent() {
+            let message = krpc::decode(&data).unwrap();
+            let Body::Query(query) = message.body else { panic!("{message:?}") };
+            let mut out = [0; 2_048];
+            let len = answer(path.remote, &query, &mut out, message.transaction);
+            bench.put(path.socket.0, path.remote, &out[..len]);
+        }
+        bench.pass(Duration::from_millis(100));
+        for event in bench.events() {
+            if let Event::Peers(_, _, peers) = event {
+                found.extend(peers);
+            }
+        }
+        if bench.dht.lookups() == 0 {
+            break;
+        }
+    }
+    assert_eq!(bench.dht.lookups(), 0);
+    found
+}
+
+#[test]
+fn a_node_that_gives_peers_but_no_nodes_is_asked_for_nodes_too() {
+    // As rTorrent: `values` and nothing else, or nodes to those who ask for nodes.
+    let only = global(65_536);
+    let others: Vec<_> = (2..8).map(|n| global(65_536 * n)).collect();
+    for goal in [Goal::Peers, Goal::Announce(1), Goal::Scrape] {
+        let mut bench = Bench::new(&["11.0.0.1"]);
+        bench.dht.look_up(HASH, goal, User::Command(1), &[only], bench.now);
+        let found = play(&mut bench, |at, query, out, t| {
+            let nodes: Vec<_> =
+                others.iter().map(|addr| NodeAddr { id: id_of(*addr), addr: *addr }).collect();
+            let peer = [SocketAddr::new(at.ip(), 7_000)];
+            let plain = Reply { id: id_of(at), token: Some(b"token"), ..Reply::default() };
+            let reply = match query.method {
+                Method::GetPeers { .. } => Reply { values: &peer, ..plain },
+                _ => Reply { nodes: Some(&nodes), ..plain },
+            };
+            krpc::write_reply(out, t, at, &reply).unwrap()
+        });
+        let distinct: BTreeSet<_> = found.iter().map(SocketAddr::ip).collect();
+        assert_eq!(distinct.len(), 1 + others.len(), "{goal:?}: {found:?}");
+    }
+}
+
+#[test]
+fn sybils_of_one_network_beside_a_hash_do_not_hide_its_peers() {
+    let honest: Vec<_> = (0..200).map(|n| global(65_536 + 256 * n)).collect();
+    let mut finds = 0;
+    for hash in 0..3u8 {
+        let hash = Id(dht_hunter::base::hash::sha1(&[hash]));
+        let mut rng = Rng::seeded(9);
+        let sybils: Vec<_> = (0..8u8)
+            .map(|n| SocketAddr::from(([12, 1, 1, n + 1], 6_881)))
+            .map(|addr| NodeAddr { id: hash.random_at_depth(100, &mut rng), addr })
+            .collect();
+        let mut all: Vec<_> = honest.iter().map(|addr| NodeAddr { id: id_of(*addr), addr: *addr }).collect();
+        all.extend(&sybils);
+        let mut bench = Bench::new(&["11.0.0.1"]);
+        honest[..20].iter().for_each(|addr| bench.befriend(*addr, id_of(*addr)));
+        bench.dht.look_up(hash, Goal::Peers, User::Metadata, &[], bench.now);
+        let peer = [addr("13.0.0.1:7000")];
+        let found = play(&mut bench, |at, query, out, t| {
+            let lies = sybils.iter().find(|sybil| sybil.addr == at);
+            let id = lies.map_or_else(|| id_of(at), |sybil| sybil.id);
+            let (target, asks_peers) = match query.method {
+                Method::GetPeers { info_hash, .. } => (info_hash, true),
+                Method::FindNode { target } => (target, false),
+                _ => return 0,
+            };
+            let mut near = all.clone();
+            near.sort_by_key(|node| node.id.distance(target));
+            let mut holders = near.iter().filter(|node| !sybils.contains(node)).take(8);
+            let holds = asks_peers && holders.any(|node| node.addr == at);
+            // A sybil names only its own kind.
+            let nodes = if lies.is_some() { &sybils[..] } else { &near[..8] };
+            let values = if holds { &peer[..] } else { &[] };
+            krpc::write_reply(out, t, at, &Reply { id, values, nodes: Some(nodes), ..Reply::default() })
+                .unwrap()
+        });
+        finds += usize::from(found.contains(&peer[0]));
+    }
+    assert_eq!(finds, 3);
+}
+
+#[test]
+fn forged_pings_do_not_keep_new_clients_from_an_answer() {
+    let mut bench = Bench::new(&["0.0.0.0"]);
+    bench.buckets.flows = dht_hunter::base::Flows::new(2_000, &mut Rng::seeded(1));
+    let (mut asked, mut answered) = (0, 0);
+    for tenth in 0..3_000u32 {
+        bench.now += Duration::from_millis(100);
+        // Never the same address twice: one packet each, as their senders are made up.
+        bench.ask(0, global(0x0100_0000 + tenth * 256), query(Method::Ping));
+        if tenth.is_multiple_of(20) {
+            asked += 1;
+            answered +=
+                usize::from(!bench.ask(0, global(0x0200_0000 + tenth * 256), query(Method::Ping)).is_empty());
+        }
+    }
+    assert_eq!((asked, answered), (150, 150));
+    assert_eq!(bench.dht.stats.dropped_flows, 0);
 }

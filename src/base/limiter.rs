@@ -37,6 +37,13 @@ impl Limiter {
         limiter
     }
 
+    /// One every `interval`, and at most `burst` (at least 1) at once.
+    pub fn every(interval: Duration, burst: u32, rng: &mut Rng) -> Self {
+        let cost = u64::try_from(interval.as_nanos()).unwrap_or(u64::MAX);
+        let slots = vec![Slot::default(); SETS * WAYS];
+        Self { key: hash::state(rng), cost, slack: cost.saturating_mul(u64::from(burst.max(1) - 1)), slots }
+    }
+
     /// Changes both from now on.
     pub fn set_rate(&mut self, rate: u32, burst: u32) {
         self.cost = NANOS.checked_div(u64::from(rate)).unwrap_or(0);
@@ -74,6 +81,16 @@ impl Limiter {
         }
         slot.clock = clock.saturating_add(self.cost);
         true
+    }
+
+    /// Gives back what `times` replies cost, up to the burst.
+    pub fn refund_for(&mut self, who: impl Hash, times: u32, now: Instant) {
+        let address = self.key.hash_one(who);
+        let first = (address as usize % SETS) * WAYS;
+        if let Some(slot) = self.slots.iter_mut().skip(first).take(WAYS).find(|slot| slot.address == address)
+        {
+            slot.clock = slot.clock.saturating_sub(self.cost * u64::from(times)).max(now.0);
+        }
     }
 }
 
@@ -125,6 +142,20 @@ mod tests {
         assert!(!limiter.allow(v4(1), Instant(0)));
         limiter.set_rate(0, 0);
         assert!(limiter.allow(v4(1), Instant(0)));
+    }
+
+    #[test]
+    fn what_is_given_back_can_be_spent_again_up_to_the_burst() {
+        let mut limiter = Limiter::every(SECOND * 10, 3, &mut Rng::seeded(6));
+        let now = Instant::from_millis(1);
+        let left = |limiter: &mut Limiter| (0..9).filter(|_| limiter.allow_for(1, now)).count();
+        assert_eq!(left(&mut limiter), 3);
+        limiter.refund_for(1, 2, now);
+        assert_eq!(left(&mut limiter), 2);
+        limiter.refund_for(1, 100, now);
+        assert_eq!(left(&mut limiter), 3);
+        limiter.refund_for(2, 100, now);
+        assert!(limiter.allow_for(1, now + SECOND * 10) && !limiter.allow_for(1, now + SECOND * 10));
     }
 
     #[test]

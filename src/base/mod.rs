@@ -22,7 +22,7 @@ pub use bucket::{Buckets, TokenBucket};
 pub use flows::{Flow, Flows};
 pub use id::{Id, InfoHash, NodeId};
 pub use limiter::Limiter;
-pub use network::Network;
+pub use network::{NetGroup, Network};
 pub use path::{Path, Scope, SocketId};
 pub use rng::Rng;
 pub use send_queue::SendQueue;

@@ -1,8 +1,10 @@
 //! Networks: addresses that begin with the same bits (RFC 4632, RFC 4291).
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
+
+use super::path::Scope;
 
 /// A network of either family. The bits behind the prefix are zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -14,6 +16,39 @@ pub struct Network {
 /// The text is no network: neither an address nor `ADDRESS/BITS` with so many bits as there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NoNetwork;
+
+/// What strangers are counted by: whoever has one address of a network usually has all of it.
+///
+/// Of global addresses it is the /24 (IPv4) or /48 (IPv6). On loopback and in private networks,
+/// which BEP 42 exempts too, one machine or one house holds any number of honest nodes: there each
+/// address and port stands for itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum NetGroup {
+    /// A global network: its leading bits.
+    Network(u64),
+    /// A single place that is not global.
+    Place(SocketAddr),
+}
+
+impl NetGroup {
+    /// The group of an address.
+    pub fn of(addr: SocketAddr) -> Self {
+        Self::of_ip(addr.ip()).unwrap_or(Self::Place(addr))
+    }
+
+    /// The network of a global address; `None` for others.
+    pub fn of_ip(ip: IpAddr) -> Option<Self> {
+        (Scope::of(ip) == Scope::Global).then(|| Self::Network(network_bits(ip)))
+    }
+}
+
+/// The /24 or /48 of an address as a number; the two families never share one.
+pub fn network_bits(ip: IpAddr) -> u64 {
+    match ip {
+        IpAddr::V4(ip) => u64::from(ip.to_bits() >> 8),
+        IpAddr::V6(ip) => (ip.to_bits() >> 80) as u64 | 1 << 63,
+    }
+}
 
 impl Network {
     /// The network of so many bits that an address lies in; `None` if it does not have so many.
@@ -88,6 +123,20 @@ mod tests {
         assert!(contains("::/0", "2001:db8::1") && contains("fc00::/7", "fdff::1"));
         assert!(contains("127.0.0.0/8", "::ffff:127.0.0.1"));
         assert_eq!("10.1.2.3/8".parse::<Network>().unwrap().to_string(), "10.0.0.0/8");
+    }
+
+    #[test]
+    fn strangers_of_one_global_network_are_one_group_and_those_of_a_house_are_not() {
+        let of = |text: &str| NetGroup::of(text.parse().unwrap());
+        assert_eq!(of("11.0.0.1:1"), of("11.0.0.255:9"));
+        assert_ne!(of("11.0.0.1:1"), of("11.0.1.1:1"));
+        assert_eq!(of("[2a01:1:2:3::4]:1"), of("[2a01:1:2:ffff::9]:2"));
+        assert_ne!(of("[2a01:1:2:3::4]:1"), of("[2a01:1:3:3::4]:1"));
+        for (a, b) in
+            [("127.0.0.1:1", "127.0.0.1:2"), ("10.0.0.1:1", "10.0.0.2:1"), ("[fd00::1]:1", "[fd00::2]:1")]
+        {
+            assert_ne!(of(a), of(b));
+        }
     }
 
     #[test]

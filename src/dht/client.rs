@@ -8,7 +8,7 @@ use crate::wire::compact::NodeAddr;
 use crate::wire::krpc::{self, Message, Method, Query, Response, Want};
 
 use super::directory::Outcome;
-use super::lookup::{Goal, Lookup, User};
+use super::lookup::{Again, Goal, Lookup, User};
 use super::table::Inserted;
 use super::transactions::{self, Purpose};
 use super::{Dht, Event, Limit, Single, SingleKind};
@@ -37,9 +37,7 @@ impl Dht {
         if !self.config.sweep || self.blocked_until.is_some() || self.sweep.open() >= self.window(now) {
             return None;
         }
-        let families =
-            [true, false].into_iter().filter(|v4| self.nodes.iter().any(|n| n.listen.is_ipv4() == *v4));
-        let due = families.filter_map(|v4| self.sweep.next_due(v4)).min()?;
+        let due = self.families().filter_map(|v4| self.sweep.next_due(v4)).min()?;
         if due == 0 {
             return Some(now);
         }
@@ -79,12 +77,13 @@ impl Dht {
             self.on_vote(cx, path, external);
         }
         if !matches!(query.purpose, Purpose::Sweep { .. }) {
-            // The walk is to visit it too; a bootstrap host may be named by nobody else.
-            self.sweep.candidate(node);
+            // The walk is to visit it too; a bootstrap host may be named by no other node.
+            self.sweep.met(node, cx.now.secs());
         }
         match query.purpose {
             Purpose::Sweep { slot, sampled } => self.on_turn_answered(cx, &query, slot, sampled, response),
             Purpose::Lookup(token) => self.on_lookup_answered(cx, &query, token, response),
+            Purpose::LookupNodes(token) => self.on_nodes_answered(&query, token, Some(response)),
             Purpose::Ping(user) => {
                 let common = response.id.common_bits(own);
                 self.events.push_back(Event::Hop(user, node, common, cx.now.since(query.sent)));
@@ -138,6 +137,7 @@ impl Dht {
                     self.ready.push_back(token);
                 }
             }
+            Purpose::LookupNodes(token) => self.on_nodes_answered(query, token, None),
             Purpose::Ping(user) => self.events.push_back(Event::NoAnswer(user)),
             Purpose::Announce(user) => self.announce_ended(user),
             Purpose::Check => {}
@@ -166,10 +166,6 @@ impl Dht {
                 self.events.push_back(Event::Sampled(hash, query.to));
             }
         }
-        if let Some(target) = query.target {
-            let same = response.nodes().filter(|node| node.addr.is_ipv4() == query.to.is_ipv4());
-            self.sweep.learn_span(target, same.map(|node| node.id));
-        }
         self.hear_of(response);
     }
 
@@ -190,20 +186,21 @@ impl Dht {
         token: Token,
         response: Response<'_>,
     ) {
-        self.hear_of(response);
-        let listen = self.nodes[usize::from(query.socket.0)].listen;
-        let Some(lookup) = self.lookups.get_mut(token) else { return };
+        let Some(lookup) = self.lookups.get_mut(token) else { return self.hear_of(response) };
         if !lookup.answered(query.to, response.id, response.token) {
-            return;
+            return self.hear_of(response);
         }
         if lookup.goal != Goal::PeersAt {
-            let nodes = response.nodes().filter(|node| Scope::may_contact(listen, node.addr));
-            nodes.filter(|node| !self.sweep.is_lost(node.addr)).for_each(|node| lookup.offer(node));
+            let nodes: Vec<_> = response.nodes().collect();
+            lookup.look_beyond(query.to, &nodes, response.lacks_nodes());
         }
+        self.offer_nodes(query, token, response);
+        let Some(lookup) = self.lookups.get_mut(token) else { return };
         if let (Goal::Scrape, Some((seeds, peers))) = (lookup.goal, response.scrape) {
             lookup.filters(seeds, peers);
         }
-        let peers: Vec<SocketAddr> = response.peers().take(VALUES_MAX).collect();
+        let mut peers: Vec<SocketAddr> = response.peers().take(VALUES_MAX).collect();
+        peers.truncate(lookup.worth(peers.len()));
         lookup.found(peers.len() as u32);
         let (user, target) = (lookup.user, lookup.target);
         if let User::Command(command) = user {
@@ -217,13 +214,42 @@ impl Dht {
         self.ready.push_back(token);
     }
 
+    /// The nodes of an answer become candidates of the lookup, and then of the walk.
+    fn offer_nodes(&mut self, query: &transactions::Query, token: Token, response: Response<'_>) {
+        let listen = self.nodes[usize::from(query.socket.0)].listen;
+        if let Some(lookup) = self.lookups.get_mut(token).filter(|lookup| lookup.goal != Goal::PeersAt) {
+            for node in response.nodes().filter(|node| Scope::may_contact(listen, node.addr)) {
+                if !self.sweep.is_lost(node.addr) {
+                    lookup.offer_met(node, self.sweep.is_verified(node.addr));
+                }
+            }
+        }
+        self.hear_of(response);
+    }
+
+    /// A node whose answer was of no help was asked for nodes, and answered or did not.
+    fn on_nodes_answered(
+        &mut self,
+        query: &transactions::Query,
+        token: Token,
+        response: Option<Response<'_>>,
+    ) {
+        if let Some(response) = response {
+            self.offer_nodes(query, token, response);
+        }
+        if let Some(lookup) = self.lookups.get_mut(token) {
+            lookup.again_ended();
+            self.ready.push_back(token);
+        }
+    }
+
     /// BEP 42: others tell us our address; when enough agree, the id is made to fit it.
     fn on_vote(&mut self, cx: &mut Cx<'_>, path: Path, external: SocketAddr) {
         let node = &mut self.nodes[usize::from(path.socket.0)];
         if external.is_ipv4() != node.listen.is_ipv4() {
             return;
         }
-        let Some(ip) = node.voter.vote(path.remote.ip(), external) else { return };
+        let Some(ip) = node.voter.vote(cx.now, path.remote, external) else { return };
         node.external = Some(ip);
         if super::security::is_valid(node.id, ip) {
             return;
@@ -269,39 +295,79 @@ impl Dht {
     }
 
     fn send_lookup(&mut self, cx: &mut Cx<'_>, out: &mut [u8]) -> Option<(Path, usize)> {
+        let mut passed_over = 0;
         while let Some(token) = self.ready.pop_front() {
             let Some(lookup) = self.lookups.get_mut(token) else { continue };
-            let Some(node) = lookup.next() else {
+            let again = lookup.next_again();
+            let next = again.map(|(to, _)| to).or_else(|| lookup.next().map(|node| node.addr));
+            let Some(to) = next else {
                 if lookup.open == 0 {
-                    self.finish(token);
+                    self.finish(token, cx.now);
                 }
                 continue;
             };
-            let (socket, target, goal) = (lookup.socket, lookup.target, lookup.goal);
-            if !self.may_send(cx, socket, node.addr) {
-                self.ready.push_front(token);
-                return None;
-            }
-            self.since_sweep = self.since_sweep.saturating_add(1);
-            let method = match goal {
-                Goal::Nodes => Method::FindNode { target },
-                Goal::Announce(_) | Goal::Peers | Goal::PeersAt => {
-                    Method::GetPeers { info_hash: target, noseed: false, scrape: false }
+            let socket = lookup.socket;
+            if !self.may_send(cx, socket, to) {
+                // Without room for another flow, a lookup may still go on at a node that is warm.
+                passed_over += 1;
+                if self.stats.limited_by != Some(Limit::Flows)
+                    || passed_over >= (self.ready.len() + 1).min(PASS_OVER)
+                {
+                    self.ready.push_front(token);
+                    return None;
                 }
-                Goal::Scrape => Method::GetPeers { info_hash: target, noseed: false, scrape: true },
-            };
-            let sent = self.send(cx, socket, node.addr, None, method, Purpose::Lookup(token), out);
-            let lookup = self.lookups.get_mut(token)?;
-            lookup.asked(node.addr);
-            if sent.is_none() {
-                lookup.failed(node.addr);
+                self.ready.push_back(token);
+                continue;
             }
-            self.ready.push_back(token);
+            self.blocked_until = None;
+            self.since_sweep = self.since_sweep.saturating_add(1);
+            let sent = self.ask_for_lookup(cx, token, to, again.map(|(_, what)| what), out);
             if sent.is_some() {
                 return sent;
             }
         }
         None
+    }
+
+    /// Sends one query of a lookup.
+    fn ask_for_lookup(
+        &mut self,
+        cx: &mut Cx<'_>,
+        token: Token,
+        to: SocketAddr,
+        again: Option<Again>,
+        out: &mut [u8],
+    ) -> Option<(Path, usize)> {
+        let lookup = self.lookups.get_mut(token)?;
+        let (socket, target, goal) = (lookup.socket, lookup.target, lookup.goal);
+        self.census[usize::from(to.is_ipv6())].sent += u64::from(lookup.user == User::Census);
+        let beside = match again {
+            Some(Again::Beside(bits)) => Some(target.random_at_depth(bits, cx.rng)),
+            Some(Again::Target) | None => None,
+        };
+        let method = match goal {
+            _ if again.is_some() => Method::FindNode { target: beside.unwrap_or(target) },
+            Goal::Nodes => Method::FindNode { target },
+            Goal::Announce(_) | Goal::Peers | Goal::PeersAt | Goal::PeersBriefly => {
+                Method::GetPeers { info_hash: target, noseed: false, scrape: false }
+            }
+            Goal::Scrape => Method::GetPeers { info_hash: target, noseed: false, scrape: true },
+        };
+        let purpose = if again.is_some() { Purpose::LookupNodes(token) } else { Purpose::Lookup(token) };
+        let sent = self.send(cx, socket, to, None, method, purpose, out);
+        let lookup = self.lookups.get_mut(token)?;
+        if again.is_some() {
+            lookup.asked_again(to);
+        } else {
+            lookup.asked(to);
+        }
+        match sent {
+            Some(_) => {}
+            None if again.is_some() => lookup.again_ended(),
+            None => lookup.failed(to),
+        }
+        self.ready.push_back(token);
+        sent
     }
 
     fn send_sweep(&mut self, cx: &mut Cx<'_>, out: &mut [u8]) -> Option<(Path, usize)> {
@@ -355,8 +421,10 @@ impl Dht {
         }
         if !buckets.flows.send(cx.now, Flow::Udp(socket, to)) {
             self.stats.limited_by = Some(Limit::Flows);
-            let retry = cx.now + FLOW_RETRY;
-            self.blocked_until = Some(buckets.flows.next_expiry().map_or(retry, |at| at.max(retry)));
+            // Not much later, since what is warm may be wanted by then.
+            let (soon, late) = (cx.now + FLOW_RETRY, cx.now + FLOW_RETRY_MAX);
+            self.blocked_until =
+                Some(buckets.flows.next_room(cx.now).map_or(late, |at| at.clamp(soon, late)));
             return false;
         }
         true
@@ -376,11 +444,7 @@ impl Dht {
         purpose: Purpose,
         out: &mut [u8],
     ) -> Option<(Path, usize)> {
-        let target = match method {
-            Method::FindNode { target } | Method::SampleInfohashes { target } => Some(target),
-            _ => None,
-        };
-        let open = transactions::Open { socket, to, id: expected, target, purpose };
+        let open = transactions::Open { socket, to, id: expected, purpose };
         let t = self.open.open(cx.now, cx.rng, open)?;
         let both = self.has_both_families();
         let want = both.then_some(Want { v4: true, v6: true }).filter(|_| !matches!(method, Method::Ping));
@@ -392,6 +456,7 @@ impl Dht {
         };
         cx.buckets.packets_out.take(cx.now, 1);
         cx.buckets.bytes_out.take(cx.now, len as u64);
+        self.stats.asked += 1;
         Some((Path { socket, local: None, remote: to }, len))
     }
 
@@ -400,8 +465,12 @@ impl Dht {
             && self.nodes.iter().any(|node| node.listen.is_ipv6())
     }
 
-    fn finish(&mut self, token: Token) {
+    fn finish(&mut self, token: Token, now: Instant) {
         let Some(lookup) = self.lookups.remove(token) else { return };
+        if lookup.user == User::Census {
+            let v6 = self.nodes[usize::from(lookup.socket.0)].listen.is_ipv6();
+            return self.census[usize::from(v6)].end(now, lookup.neighbourhood(), lookup.verified);
+        }
         let (Goal::Announce(port), User::Command(user)) = (lookup.goal, lookup.user) else {
             return self.report(&lookup);
         };
@@ -429,7 +498,7 @@ impl Dht {
     }
 
     fn report(&mut self, lookup: &Lookup) {
-        if lookup.user == User::Metadata && self.goes_on_elsewhere(lookup) {
+        if matches!(lookup.user, User::Metadata | User::Refresh) && self.goes_on_elsewhere(lookup) {
             return;
         }
         if lookup.user != User::Upkeep {
@@ -452,8 +521,7 @@ impl Dht {
             return false;
         };
         if let Some(other) = self.lookups.get_mut(token) {
-            other.answered += lookup.answered;
-            other.peers += lookup.peers;
+            other.unite(lookup);
         }
         true
     }
@@ -480,3 +548,4 @@ const ANSWERS_RESERVED: u64 = 8;
 const ANSWER_BYTES: u64 = krpc::PACKET_MAX as u64;
 /// With the table of flows full, one look in so often is enough.
 const FLOW_RETRY: Duration = Duration::from_millis(20);
+const FLOW_RETRY_MAX: Duration = Duration::from_millis(200);

@@ -11,6 +11,7 @@ use std::hash::{BuildHasher, Hash};
 use std::net::{IpAddr, SocketAddr};
 
 use crate::base::hash::{State, state};
+use crate::base::network::network_bits;
 use crate::base::{Id, NodeId, Rng, Scope};
 use crate::wire::compact::NodeAddr;
 
@@ -22,8 +23,10 @@ pub trait Family: Copy + Eq + Hash + Default {
     fn from_ip(ip: IpAddr) -> Option<Self>;
     /// As an address.
     fn ip(self) -> IpAddr;
-    /// What one subscriber has: the address, or the /64 of IPv6.
-    fn network(self) -> u64;
+    /// The /24 or /48 that it lies in.
+    fn network(self) -> u64 {
+        network_bits(self.ip())
+    }
 }
 
 /// The nodes of one address family.
@@ -35,7 +38,7 @@ pub struct Directory<F: Family> {
     len: usize,
     verified: usize,
     cap: usize,
-    /// By IP address, so that the ports of one address are found together.
+    /// By network, so that the nodes of one are found together.
     index: Index,
     hasher: State,
     /// Those that have answered before, and those that have not. They take turns, so that no flood
@@ -98,6 +101,8 @@ struct Entry<F> {
     /// Silences to `sample_infohashes` in particular.
     mute: u8,
     asked: bool,
+    /// It is in a list of those whose turn has come.
+    ready: bool,
 }
 
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
@@ -112,6 +117,15 @@ enum Standing {
     Verified,
     /// Stays silent; kept for a while, so that hearsay does not bring it back.
     Lost,
+}
+
+/// What is known of a node that is to be inserted.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Proof {
+    /// Somebody named it.
+    Hearsay,
+    /// It has answered us, in this run or an earlier one.
+    Answered,
 }
 
 /// Entries that may be asked now, and how far the walk among them has come.
@@ -156,15 +170,31 @@ impl<F: Family> Directory<F> {
         }
     }
 
-    /// A node that somebody named: to be asked if it is new. False if it is known, is one too
-    /// many of its address, or the directory is full of better ones.
+    /// A node that somebody named: to be asked if it is new. False if it is known, if another node
+    /// of its network was named and has not answered yet, if its network has enough, or if the
+    /// directory is full of better ones.
     pub fn candidate(&mut self, node: NodeAddr) -> bool {
-        self.insert(node).map(|slot| self.link_ready(slot)).is_some()
+        self.insert(node, Proof::Hearsay).map(|slot| self.link_ready(slot)).is_some()
+    }
+
+    /// A node that has answered something else: the same, but it does not wait for others of its
+    /// network. One from an earlier run, which waits for its turn, counts as verified now.
+    pub fn met(&mut self, node: NodeAddr, now_secs: u32) -> bool {
+        if let Some(slot) = self.find(node.addr) {
+            let entry = self.entry_mut(slot);
+            if entry.state == Standing::Restored && !entry.ready && !entry.asked {
+                (entry.state, entry.answered) = (Standing::Verified, now_secs);
+                self.verified += 1;
+                self.remember(slot);
+            }
+            return false;
+        }
+        self.insert(node, Proof::Answered).map(|slot| self.link_ready(slot)).is_some()
     }
 
     /// A node that answered in an earlier run; not to be asked before `due_secs`.
     pub fn restore(&mut self, node: NodeAddr, answered: i64, due_secs: u32) {
-        if let Some(slot) = self.insert(node) {
+        if let Some(slot) = self.insert(node, Proof::Answered) {
             let entry = self.entry_mut(slot);
             entry.state = Standing::Restored;
             entry.answered = u32::try_from(answered.saturating_neg().max(0)).unwrap_or(u32::MAX);
@@ -186,7 +216,7 @@ impl<F: Family> Directory<F> {
         self.ready[list].regions.set(region, next);
         self.ready[list].len -= 1;
         let entry = self.entry_mut(slot);
-        entry.asked = true;
+        (entry.asked, entry.ready) = (true, false);
         let samples = entry.failures == 0 && entry.mute < MUTE_FOR_GOOD;
         Some(Turn { slot, node: entry.node(), samples })
     }
@@ -246,7 +276,7 @@ impl<F: Family> Directory<F> {
         entry.state = Standing::Lost;
         self.verified -= usize::from(verified);
         self.end_turn();
-        if self.len * 8 > self.cap * 7 {
+        if self.len * 8 > self.cap * 7 || self.lost_nearby(slot) >= LOST_PER_NETWORK {
             // No room to remember who is not there.
             return self.remove(slot);
         }
@@ -263,6 +293,11 @@ impl<F: Family> Directory<F> {
     /// True if the node at `addr` was silent of late, time and again.
     pub fn is_lost(&self, addr: SocketAddr) -> bool {
         self.find(addr).is_some_and(|slot| self.entry(slot).state == Standing::Lost)
+    }
+
+    /// True if the node at `addr` has answered its turn and was not lost since.
+    pub fn is_verified(&self, addr: SocketAddr) -> bool {
+        self.find(addr).is_some_and(|slot| self.entry(slot).state == Standing::Verified)
     }
 
     /// How many entries, those lost of late included.
@@ -394,12 +429,12 @@ impl<F: Family> Directory<F> {
         self.recent.push_back(slot);
     }
 
-    /// A slot for a node that is new; `None` if it is known, its address has too many, or there is
+    /// A slot for a node that is new; `None` if it is known, its network has too many, or there is
     /// no room.
-    fn insert(&mut self, node: NodeAddr) -> Option<u32> {
+    fn insert(&mut self, node: NodeAddr, proof: Proof) -> Option<u32> {
         let (ip, port) = (F::from_ip(node.addr.ip())?, node.addr.port());
         let hash = self.hash(ip, port);
-        if !self.is_new(hash, ip, port) || self.len >= self.cap && !self.evict(&node.id.0) {
+        if !self.is_new(hash, ip, port, proof) || self.len >= self.cap && !self.evict(&node.id.0) {
             return None;
         }
         let slot = self.allocate();
@@ -414,20 +449,32 @@ impl<F: Family> Directory<F> {
         Some(slot)
     }
 
-    /// True if nobody is known at this address and its network has room for another.
-    fn is_new(&self, hash: u64, ip: F, port: u16) -> bool {
-        let most = if Scope::of(ip.ip()) == Scope::Global { PER_NETWORK } else { usize::MAX };
-        let mut same = 0;
+    /// True if no node is known at this address and its network has room for another: only one
+    /// that nothing is known of at a time, or whoever names made-up nodes sends us where they like.
+    fn is_new(&self, hash: u64, ip: F, port: u16, proof: Proof) -> bool {
+        let counts = Scope::of(ip.ip()) == Scope::Global;
+        let (mut held, mut unproved) = (0, 0);
         for slot in self.index.with_hash(hash) {
             let entry = self.entry(slot);
-            if entry.ip.network() == ip.network() {
-                same += 1;
-                if same >= most || entry.ip == ip && entry.port == port {
-                    return false;
-                }
+            if entry.ip == ip && entry.port == port {
+                return false;
+            }
+            if counts && entry.ip.network() == ip.network() {
+                held += usize::from(entry.state != Standing::Lost);
+                unproved += usize::from(entry.state == Standing::Candidate);
             }
         }
-        true
+        held < PER_NETWORK && (unproved == 0 || proof == Proof::Answered)
+    }
+
+    /// How many nodes of the same network are remembered as lost.
+    fn lost_nearby(&self, slot: u32) -> usize {
+        let Entry { ip, port, .. } = *self.entry(slot);
+        if Scope::of(ip.ip()) != Scope::Global {
+            return 0;
+        }
+        let near = self.index.with_hash(self.hash(ip, port)).map(|slot| self.entry(slot));
+        near.filter(|it| it.state == Standing::Lost && it.ip.network() == ip.network()).count()
     }
 
     /// The place of the node at `addr`.
@@ -469,7 +516,8 @@ impl<F: Family> Directory<F> {
         let region = self.region(slot);
         let list = usize::from(self.entry(slot).state == Standing::Verified);
         let head = self.ready[list].regions.heads[region];
-        self.entry_mut(slot).next = head;
+        let entry = self.entry_mut(slot);
+        (entry.next, entry.ready) = (head, true);
         self.ready[list].regions.set(region, slot);
         self.ready[list].len += 1;
     }
@@ -543,11 +591,14 @@ fn entry_in<F>(chunks: &[Box<[Entry<F>]>], slot: u32) -> &Entry<F> {
     &chunks[slot as usize / CHUNK][slot as usize % CHUNK]
 }
 
-/// The same for all ports of one global network; elsewhere (one machine may hold thousands of
+/// The same for all nodes of one global network; elsewhere (one machine may hold thousands of
 /// nodes) each for itself.
 fn hash_with<F: Family>(hasher: &State, ip: F, port: u16) -> u64 {
-    let port = if Scope::of(ip.ip()) == Scope::Global { 0 } else { port };
-    hasher.hash_one((ip.network(), port))
+    if Scope::of(ip.ip()) == Scope::Global {
+        hasher.hash_one(ip.network())
+    } else {
+        hasher.hash_one((ip, port))
+    }
 }
 
 fn region_of(id: &[u8; 20]) -> usize {
@@ -588,9 +639,6 @@ impl Family for [u8; 4] {
     fn ip(self) -> IpAddr {
         self.into()
     }
-    fn network(self) -> u64 {
-        u64::from(u32::from_be_bytes(self))
-    }
 }
 
 impl Family for [u8; 16] {
@@ -599,9 +647,6 @@ impl Family for [u8; 16] {
     }
     fn ip(self) -> IpAddr {
         self.into()
-    }
-    fn network(self) -> u64 {
-        (u128::from_be_bytes(self) >> 64) as u64
     }
 }
 
@@ -624,8 +669,10 @@ const PATIENCE_CANDIDATE: u8 = 2;
 const PATIENCE_VERIFIED: u8 = 3;
 const LOST_SECS: u32 = 3_600;
 const POSTPONED_SECS: u32 = 60;
-/// Several nodes behind one NAT are common; thousands are an attack.
-const PER_NETWORK: usize = 4;
+/// Nodes of a /24 (/48) at once. Several are common in a provider's network, hundreds are an attack.
+const PER_NETWORK: usize = 8;
+/// Nodes of a network that are remembered as lost; any number of them can be made up.
+const LOST_PER_NETWORK: usize = 8;
 /// Of the latest candidates of a region one of so many makes room.
 const EVICT_AMONG: u64 = 8;
 /// Answers remembered for the next start, more than are saved.
@@ -635,8 +682,9 @@ const RECENT: usize = 8_192;
 mod tests {
     use super::*;
 
+    /// Each in a network of its own.
     fn node(seed: u32) -> NodeAddr {
-        let ip = std::net::Ipv4Addr::from(0x0808_0000 + seed);
+        let ip = std::net::Ipv4Addr::from(0x0808_0001 + (seed << 8));
         NodeAddr { id: Id::random(&mut Rng::seeded(u64::from(seed))), addr: SocketAddr::new(ip.into(), 6881) }
     }
 
@@ -680,15 +728,23 @@ mod tests {
         directory.check_invariants();
     }
 
+    /// The node `host` of the `net`th network.
+    fn neighbour(net: u32, host: u8, port: u16) -> NodeAddr {
+        let mut node = node(net);
+        let IpAddr::V4(ip) = node.addr.ip() else { unreachable!() };
+        node.id =
+            Id::random(&mut Rng::seeded(u64::from(net) << 32 | u64::from(host) << 16 | u64::from(port)));
+        node.addr =
+            SocketAddr::new(std::net::Ipv4Addr::from(ip.to_bits() & !255 | u32::from(host)).into(), port);
+        node
+    }
+
     #[test]
-    fn one_address_cannot_fill_it_and_the_cap_holds() {
+    fn one_network_cannot_fill_it_and_the_cap_holds() {
         let mut directory = Directory::<[u8; 4]>::new(6, &mut Rng::seeded(1));
-        let mut liar = node(1);
-        let taken = (1..1_000).filter(|port| {
-            liar.addr.set_port(*port);
-            directory.candidate(liar)
-        });
-        assert_eq!(taken.count(), PER_NETWORK);
+        let taken = (1..=255).filter(|host| directory.candidate(neighbour(1, *host, 6_881))).count()
+            + (1..1_000).filter(|port| directory.candidate(neighbour(1, 7, *port))).count();
+        assert_eq!(taken, 1, "one that nothing is known of at a time");
         assert_eq!(
             (2..100).filter(|i| directory.candidate(node(*i))).count(),
             98,
@@ -696,6 +752,54 @@ mod tests {
         );
         assert_eq!(directory.len(), 6);
         directory.check_invariants();
+    }
+
+    #[test]
+    fn those_of_a_network_that_answer_are_let_in_one_after_the_other_up_to_a_share() {
+        let mut directory = Directory::<[u8; 4]>::new(1_000, &mut Rng::seeded(1));
+        let mut verified = 0;
+        for host in 1..=255 {
+            directory.candidate(neighbour(1, host, 6_881));
+            if let Some(turn) = directory.next_turn(10) {
+                directory.answered(turn.slot, spoke(turn.node.id, 600), 10);
+                verified += 1;
+            }
+        }
+        assert_eq!((verified, directory.len()), (PER_NETWORK, PER_NETWORK));
+        assert!(!directory.met(neighbour(1, 200, 1), 10) && directory.met(neighbour(2, 200, 1), 10));
+        directory.check_invariants();
+    }
+
+    #[test]
+    fn made_up_nodes_of_a_network_keep_an_honest_one_out_for_seconds_only() {
+        let mut directory = Directory::<[u8; 4]>::new(1_000, &mut Rng::seeded(1));
+        let mut now = 0;
+        for host in 1..=100 {
+            assert!(directory.candidate(neighbour(1, host, 6_881)), "{host}");
+            for _ in 0..2 {
+                now += 4;
+                let turn = directory.next_turn(now).unwrap();
+                directory.silent(turn.slot, turn.samples, now);
+            }
+        }
+        assert!(directory.len() <= LOST_PER_NETWORK, "and they are not all remembered");
+        assert!(directory.candidate(neighbour(1, 101, 6_881)));
+        assert!(directory.met(neighbour(1, 102, 6_881), now), "what has answered does not wait");
+        directory.check_invariants();
+    }
+
+    #[test]
+    fn on_loopback_and_in_private_networks_every_node_counts_for_itself() {
+        for net in [[127, 0, 0], [10, 0, 0], [192, 168, 1]] {
+            let mut directory = Directory::<[u8; 4]>::new(10_000, &mut Rng::seeded(1));
+            let at = |host: u8, port| NodeAddr {
+                addr: SocketAddr::from(([net[0], net[1], net[2], host], port)),
+                ..node(u32::from(host))
+            };
+            let taken = (0..=255).flat_map(|host| (1..5).map(move |port| (host, port)));
+            assert_eq!(taken.filter(|(host, port)| directory.candidate(at(*host, *port))).count(), 1_024);
+            directory.check_invariants();
+        }
     }
 
     #[test]
@@ -723,14 +827,28 @@ mod tests {
     }
 
     #[test]
-    fn a_network_of_ipv6_counts_as_one_address() {
+    fn a_site_of_ipv6_counts_as_one_network() {
         let mut directory = Directory::<[u8; 16]>::new(1_000, &mut Rng::seeded(1));
         let at = |net: u16, host: u16| {
-            let ip = std::net::Ipv6Addr::new(0x2a00, net, 0, 0, 0, 0, 0, host);
+            let ip = std::net::Ipv6Addr::new(0x2a00, net, 0, host, 0, 0, 0, host);
             NodeAddr { id: node(u32::from(host)).id, addr: SocketAddr::new(ip.into(), 6881) }
         };
-        assert_eq!((0..500).filter(|host| directory.candidate(at(1, *host))).count(), PER_NETWORK);
+        assert_eq!((0..500).filter(|host| directory.candidate(at(1, *host))).count(), 1);
         assert!(directory.candidate(at(2, 0)));
+        directory.check_invariants();
+    }
+
+    #[test]
+    fn a_node_of_an_earlier_run_counts_as_soon_as_it_answers_anything() {
+        let mut directory = Directory::<[u8; 4]>::new(100, &mut Rng::seeded(1));
+        (0..10).for_each(|i| directory.restore(node(i), -1, 600));
+        assert_eq!(directory.verified(), 0);
+        (0..5).for_each(|i| assert!(!directory.met(node(i), 7)));
+        (0..5).for_each(|i| assert!(!directory.met(node(i), 8), "once"));
+        assert_eq!((directory.verified(), directory.next_turn(500)), (5, None));
+        assert_eq!(directory.freshest(9)[0].1, 7);
+        directory.check_invariants();
+        assert_eq!(std::iter::from_fn(|| directory.next_turn(700)).count(), 10);
         directory.check_invariants();
     }
 

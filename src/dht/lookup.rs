@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 
-use crate::base::{Id, NodeId, Scope, SocketId};
+use crate::base::{Id, NetGroup, NodeId, SocketId};
 use crate::wire::compact::NodeAddr;
 use crate::wire::krpc::FILTER_BYTES;
 
@@ -20,6 +20,8 @@ pub enum User {
     Refresh,
     /// The routing table.
     Upkeep,
+    /// The estimate of the network's size.
+    Census,
 }
 
 /// What a lookup is for.
@@ -31,6 +33,8 @@ pub enum Goal {
     Nodes,
     /// `get_peers` until the closest have answered.
     Peers,
+    /// The same for an infohash that may well not exist: until the very closest have answered.
+    PeersBriefly,
     /// `get_peers` at the nodes given and nowhere else.
     PeersAt,
     /// `get_peers` with the BEP 33 filters.
@@ -50,8 +54,14 @@ pub(super) struct Lookup {
     pub(super) peers: u32,
     /// The same, but no single node's word counts for more than half of what is enough.
     credited: u32,
+    /// Nodes that the sweep had met when this began; of use to the census.
+    pub(super) verified: usize,
     /// Queries sent.
     asked: u32,
+    /// Nodes whose answers were of no help, and what else they are to be asked.
+    again: Vec<(SocketAddr, Again)>,
+    /// How often that was because of a crowd.
+    crowds: u32,
     /// Unions of the filters that came in: seeds, peers.
     filters: Option<Box<(Filter, Filter)>>,
 }
@@ -60,6 +70,17 @@ struct Candidate {
     node: NodeAddr,
     distance: Id,
     state: Progress,
+    /// It had answered the sweep before this lookup met it.
+    was_known: bool,
+}
+
+/// What a node is asked besides the lookup's own query: `find_node`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Again {
+    /// For the target itself.
+    Target,
+    /// For a random id that shares so many bits with the target.
+    Beside(u32),
 }
 
 enum Progress {
@@ -80,27 +101,48 @@ impl Lookup {
             answered: 0,
             peers: 0,
             credited: 0,
+            verified: 0,
             asked: 0,
+            again: Vec::new(),
+            crowds: 0,
             filters: None,
         }
     }
 
-    /// A node worth asking, if it is among the closest so far. One an address: ids next to the
-    /// target are easily made up.
+    /// A node worth asking, if it is among the closest so far. One a network: ids next to the
+    /// target are easily made up, and whoever has one address of a network has others.
     pub(super) fn offer(&mut self, node: NodeAddr) {
+        self.offer_met(node, false);
+    }
+
+    /// The same for a node of which it is known whether it has answered the sweep.
+    pub(super) fn offer_met(&mut self, node: NodeAddr, was_known: bool) {
+        let group = NetGroup::of(node.addr);
+        if !self.candidates.iter().any(|other| NetGroup::of(other.node.addr) == group) {
+            self.insert(node, was_known);
+        }
+    }
+
+    /// A host whose id is not known yet. Several of one network are all asked.
+    pub(super) fn offer_host(&mut self, addr: SocketAddr) {
+        let mut id = self.target;
+        id.0.iter_mut().for_each(|byte| *byte = !*byte);
+        // Made distinct, or two hosts would pass for one node at two addresses.
+        id.0[19] ^= self.candidates.len() as u8;
+        if !self.candidates.iter().any(|other| other.node.addr == addr) {
+            self.insert(NodeAddr { id, addr }, false);
+        }
+    }
+
+    fn insert(&mut self, node: NodeAddr, was_known: bool) {
         let distance = node.id.distance(self.target);
         let at = self.candidates.partition_point(|other| other.distance < distance);
         let full = self.candidates.len() >= CANDIDATES_MAX;
-        if full && at >= CANDIDATES_MAX - ALPHA
-            || self.candidates.iter().any(|other| is_same_host(other.node.addr, node.addr))
-        {
-            return;
-        }
         let spoofed = |other: &Candidate| other.node.id == node.id;
-        if self.candidates.get(at).is_some_and(spoofed) {
+        if full && at >= CANDIDATES_MAX - ALPHA || self.candidates.get(at).is_some_and(spoofed) {
             return;
         }
-        self.candidates.insert(at, Candidate { node, distance, state: Progress::New });
+        self.candidates.insert(at, Candidate { node, distance, state: Progress::New, was_known });
         if self.candidates.len() > CANDIDATES_MAX {
             // One that is being asked stays until it has answered or has not.
             let last = self.candidates.iter().rposition(|one| matches!(one.state, Progress::New));
@@ -108,23 +150,59 @@ impl Lookup {
         }
     }
 
-    /// A host whose id is not known yet.
-    pub(super) fn offer_host(&mut self, addr: SocketAddr) {
-        let mut id = self.target;
-        id.0.iter_mut().for_each(|byte| *byte = !*byte);
-        // Made distinct, or two hosts would pass for one node at two addresses.
-        id.0[19] ^= self.candidates.len() as u8;
-        self.offer(NodeAddr { id, addr });
-    }
-
     /// The next node to ask, if one should be asked now.
     pub(super) fn next(&mut self) -> Option<NodeAddr> {
-        if self.open >= ALPHA || self.asked >= ASKED_MAX {
+        if !self.may_ask() {
             return None;
         }
-        let close = self.candidates.iter().take(CLOSEST);
-        let next = close.filter(|one| matches!(one.state, Progress::New)).map(|one| one.node).next();
-        next.filter(|_| !self.is_sated())
+        let close = if self.goal == Goal::PeersBriefly { CLOSEST_BRIEFLY } else { CLOSEST };
+        let mut close = self.candidates.iter().take(close);
+        close.find(|one| matches!(one.state, Progress::New)).map(|one| one.node)
+    }
+
+    /// The next node to ask for nodes because its answer was of no help, and for which target: with
+    /// [`Again::Beside`] one that shares so many bits with the lookup's.
+    pub(super) fn next_again(&self) -> Option<(SocketAddr, Again)> {
+        self.again.last().copied().filter(|_| self.may_ask())
+    }
+
+    /// `addr`, which [`Lookup::next_again`] named, is being asked.
+    pub(super) fn asked_again(&mut self, addr: SocketAddr) {
+        self.again.retain(|(other, _)| *other != addr);
+        self.open += 1;
+        self.asked += 1;
+    }
+
+    /// That query has ended.
+    pub(super) fn again_ended(&mut self) {
+        self.open -= 1;
+    }
+
+    /// `addr` answered and named `nodes`. If it named none at all it is asked for nodes. If most are
+    /// of one network they crowd the target, and hide the others from all that name only the
+    /// closest: it is asked for the closest to some place beside it.
+    pub(super) fn look_beyond(&mut self, addr: SocketAddr, nodes: &[NodeAddr], lacks_nodes: bool) {
+        if lacks_nodes {
+            self.again.push((addr, Again::Target));
+            return;
+        }
+        let mut groups: Vec<_> = nodes.iter().map(|node| NetGroup::of(node.addr)).collect();
+        groups.sort_unstable();
+        groups.dedup();
+        if nodes.len() < 2 || groups.len() * 2 > nodes.len() || self.crowds >= CROWDS_MAX {
+            return;
+        }
+        let others = self.candidates.iter().filter(|one| !groups.contains(&NetGroup::of(one.node.addr)));
+        let closest = others.map(|one| one.node.id.common_bits(self.target)).max().unwrap_or(0);
+        // Some of those nearer than the closest one, then some farther away.
+        let bits = (closest + 1).saturating_sub(self.crowds % 3);
+        self.crowds += 1;
+        self.again.push((addr, Again::Beside(bits)));
+    }
+
+    fn may_ask(&self) -> bool {
+        let most = if self.goal == Goal::PeersBriefly { ASKED_BRIEFLY_MAX } else { ASKED_MAX };
+        self.open < ALPHA && self.asked < most && !self.is_sated()
     }
 
     /// `addr` is being asked.
@@ -184,9 +262,42 @@ impl Lookup {
         answered.take(CLOSEST)
     }
 
+    /// Of the closest nodes that answered: how many, how many of them had answered the sweep
+    /// before, and how much of the keyspace they take up. `None` if too few answered.
+    pub(super) fn neighbourhood(&self) -> Option<(u32, u32, f64)> {
+        let answered = self.candidates.iter().filter(|one| matches!(one.state, Progress::Answered { .. }));
+        let closest: Vec<_> = answered.take(CLOSEST).collect();
+        let furthest = closest.last().filter(|_| closest.len() == CLOSEST)?;
+        let known = closest.iter().filter(|one| one.was_known).count() as u32;
+        Some((CLOSEST as u32, known, furthest.distance.prefix64() as f64 / 2f64.powi(64)))
+    }
+
+    /// Takes over what the lookup of another family found for the same torrent.
+    pub(super) fn unite(&mut self, other: &Self) {
+        self.answered += other.answered;
+        self.peers += other.peers;
+        if let Some(theirs) = &other.filters {
+            let ours = self.filters.get_or_insert_default();
+            ours.0.unite(&theirs.0);
+            ours.1.unite(&theirs.1);
+        }
+    }
+
+    /// How many of so many peers that a node named are worth passing on: of an infohash that may not
+    /// exist only a few, since they may be anybody.
+    pub(super) fn worth(&self, peers: usize) -> usize {
+        match self.goal {
+            Goal::PeersAt => peers.min(PEERS_AT_ENOUGH),
+            Goal::PeersBriefly => peers.min(PEERS_ENOUGH.saturating_sub(self.peers) as usize),
+            Goal::Announce(_) | Goal::Nodes | Goal::Peers | Goal::Scrape => peers,
+        }
+    }
+
     /// Enough peers to try: asking on would cost more than it brings.
     fn is_sated(&self) -> bool {
-        matches!((self.user, self.goal), (User::Metadata, Goal::Peers)) && self.credited >= PEERS_ENOUGH
+        self.user == User::Metadata
+            && matches!(self.goal, Goal::Peers | Goal::PeersBriefly)
+            && self.credited >= PEERS_ENOUGH
     }
 
     fn asked_at(&self, addr: SocketAddr) -> Option<usize> {
@@ -195,22 +306,25 @@ impl Lookup {
     }
 }
 
-/// Behind one global address sits one liar with many ports at least as often as many nodes.
-fn is_same_host(a: SocketAddr, b: SocketAddr) -> bool {
-    if Scope::of(a.ip()) == Scope::Global { a.ip() == b.ip() } else { a == b }
-}
-
 /// BEP 5: K.
 const CLOSEST: usize = 8;
+/// An announce goes to the eight closest: of three that answer one has it.
+const CLOSEST_BRIEFLY: usize = 3;
 /// Kademlia's 3, and one for the node that is likely to be dead.
 const ALPHA: usize = 4;
+/// Nodes that are asked for a way around a crowd.
+const CROWDS_MAX: u32 = 12;
 /// What K closest nodes may name, with room for those that turn out dead.
 const CANDIDATES_MAX: usize = 32;
 /// Three times what a lookup among half-dead neighbours takes: whoever names ever closer nodes that
 /// do not exist does not keep one going for ever.
 const ASKED_MAX: u32 = 96;
+/// The way to the closest, with a few dead ones on it.
+const ASKED_BRIEFLY_MAX: u32 = 16;
 /// One in three or four peers can be reached and has the metadata.
 const PEERS_ENOUGH: u32 = 12;
+/// Of the node that sampled the infohash; the network is asked next.
+const PEERS_AT_ENOUGH: usize = 8;
 
 #[cfg(test)]
 mod tests {
@@ -263,6 +377,32 @@ mod tests {
         assert_eq!(lookup.next(), None);
         let tokens: Vec<_> = lookup.tokens().map(|(node, _)| node).collect();
         assert_eq!(tokens, nodes[..CLOSEST]);
+    }
+
+    #[test]
+    fn a_global_network_has_one_candidate_and_the_next_only_if_that_is_silent() {
+        let mut rng = Rng::seeded(4);
+        let target = Id::random(&mut rng);
+        let mut lookup = Lookup::new(target, Goal::Peers, User::Metadata, SocketId(0));
+        let sybil = |host: u8, rng: &mut Rng| NodeAddr {
+            id: target.random_at_depth(150, rng),
+            addr: SocketAddr::from(([11, 0, 0, host], 6881)),
+        };
+        (1..=8).for_each(|host| lookup.offer(sybil(host, &mut rng)));
+        assert_eq!(lookup.candidates.len(), 1);
+        let first = lookup.next().unwrap();
+        lookup.asked(first.addr);
+        lookup.failed(first.addr);
+        lookup.offer(sybil(9, &mut rng));
+        assert_eq!(lookup.next().map(|node| node.addr), Some(SocketAddr::from(([11, 0, 0, 9], 6881))));
+        (1..=3).for_each(|host| lookup.offer_host(SocketAddr::from(([11, 0, 1, host], 1))));
+        assert_eq!(lookup.candidates.len(), 4, "hosts that were given are all asked");
+        let private = |host| NodeAddr {
+            addr: SocketAddr::from(([10, 0, 0, host], 6881)),
+            ..sybil(host, &mut Rng::seeded(u64::from(host)))
+        };
+        (1..=8).for_each(|host| lookup.offer(private(host)));
+        assert_eq!(lookup.candidates.len(), 12, "a house holds any number");
     }
 
     #[test]

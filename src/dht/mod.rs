@@ -5,6 +5,7 @@
 //! says what to send next: commands and lookups first, then the routing table's care, then the
 //! sweep. What was learned comes out of [`Dht::poll_event`].
 
+mod census;
 mod client;
 mod directory;
 mod index;
@@ -31,6 +32,8 @@ use crate::model::SavedNode;
 use crate::wire::compact::NodeAddr;
 use crate::wire::krpc::{self, Body, Reject};
 
+use census::Census;
+pub use census::Estimate;
 use lookup::Lookup;
 pub use lookup::{Goal, User};
 use peers::Peers;
@@ -104,6 +107,8 @@ pub struct Stats {
     pub sent: u64,
     /// Queries of others that were answered.
     pub answered: u64,
+    /// Queries of ours that went out.
+    pub asked: u64,
     /// Replies of others that fitted a query of ours.
     pub replies: u64,
     /// Queries of ours that timed out.
@@ -138,6 +143,8 @@ pub struct Dht {
     config: Config,
     nodes: Vec<Node>,
     sweep: Sweep,
+    /// By family: IPv4, IPv6.
+    census: [Census; 2],
     open: Transactions,
     lookups: Slots<Lookup>,
     /// Lookups that may have somebody to ask.
@@ -214,6 +221,7 @@ impl Dht {
         Self {
             nodes: config.listen.iter().map(|listen| node(listen, rng)).collect(),
             sweep: Sweep::new(config.nodes_max, rng),
+            census: Default::default(),
             open: Transactions::new(),
             lookups: Slots::default(),
             ready: VecDeque::new(),
@@ -387,9 +395,11 @@ impl Dht {
         self.sweep.known()
     }
 
-    /// How many live nodes the network is estimated to have, and the share of them that is known.
-    pub fn estimate(&self) -> Option<(u64, f64)> {
-        self.sweep.estimate()
+    /// How large the network is estimated to be, and how much of it is known.
+    pub fn estimate(&self) -> Option<Estimate> {
+        let families = self.census.iter().zip([true, false]);
+        let each = families.filter_map(|(census, v4)| census.estimate(self.sweep.verified_of(v4)));
+        census::sum(each)
     }
 
     /// Nodes in the routing tables.
@@ -421,7 +431,7 @@ impl Dht {
         }
         let len = match krpc::decode(data) {
             Ok(message) => match message.body {
-                Body::Query(query) => self.on_query(cx, path, message.transaction, query, reply),
+                Body::Query(query) => self.on_query(cx, path, &message, query, reply),
                 Body::Response(response) => {
                     self.on_response(cx, path, &message, response);
                     0
@@ -457,7 +467,9 @@ impl Dht {
         let query = self.open.next_deadline().map(|at| (at, Why::Query));
         let rate = self.blocked_until.map(|at| (at, Why::Rate));
         let sweep = self.next_turn_at(now).map(|at| (at, Why::Sweep));
-        let all = [query, rate, sweep, Some((self.upkeep_at, Why::Upkeep))];
+        let census = self.families().filter_map(|v4| self.census[usize::from(!v4)].next_deadline()).min();
+        let census = census.filter(|_| self.config.sweep).map(|at| (at, Why::Upkeep));
+        let all = [query, rate, sweep, census, Some((self.upkeep_at, Why::Upkeep))];
         all.into_iter().flatten().min_by_key(|(at, _)| *at)
     }
 
@@ -469,6 +481,7 @@ impl Dht {
             self.on_silence(cx, &query);
         }
         self.blocked_until = self.blocked_until.filter(|at| *at > cx.now);
+        self.take_census(cx);
         if self.upkeep_at <= cx.now {
             self.upkeep_at = cx.now + UPKEEP_EVERY;
             self.upkeep(cx);
@@ -482,7 +495,7 @@ impl Dht {
         self.peers.check_invariants();
         let asked: usize = self.lookups.iter().map(|(_, lookup)| lookup.open).sum();
         let of_lookups = |purpose| match purpose {
-            Purpose::Lookup(token) => self.lookups.get(token).is_some(),
+            Purpose::Lookup(token) | Purpose::LookupNodes(token) => self.lookups.get(token).is_some(),
             _ => false,
         };
         assert_eq!(asked, self.open.count(of_lookups), "queries of lookups");
@@ -514,6 +527,42 @@ impl Dht {
                 self.queue_single(check);
             }
         }
+    }
+
+    /// Begins a lookup of a random place in each family, if the last one there is over and packets
+    /// may be spent on it.
+    fn take_census(&mut self, cx: &mut Cx<'_>) {
+        if !self.config.sweep {
+            return;
+        }
+        let free = if cx.buckets.flows.is_limited() { CENSUS_FREE_LIMITED } else { CENSUS_FREE };
+        for v4 in [true, false] {
+            let own =
+                self.sockets().filter(|socket| self.nodes[usize::from(socket.0)].listen.is_ipv4() == v4);
+            let own: Vec<SocketId> = own.collect();
+            let census = &self.census[usize::from(!v4)];
+            if own.is_empty() || census.next_deadline().is_none_or(|at| at > cx.now) {
+                continue;
+            }
+            let may = census.is_due(cx.now, self.stats.sent, free) && !self.is_cut_off(cx.now);
+            let (socket, target) = (own[cx.rng.index(own.len())], Id::random(cx.rng));
+            let near = if may { self.near(socket, target, cx.now) } else { Vec::new() };
+            if near.is_empty() {
+                self.census[usize::from(!v4)].postpone(cx.now);
+                continue;
+            }
+            let mut lookup = Lookup::new(target, Goal::Nodes, User::Census, socket);
+            lookup.verified = self.sweep.verified_of(v4);
+            near.into_iter().for_each(|node| lookup.offer_met(node, self.sweep.is_verified(node.addr)));
+            self.census[usize::from(!v4)].begin();
+            self.start(lookup, std::iter::empty());
+        }
+    }
+
+    /// The address families that are listened on; true for IPv4.
+    fn families(&self) -> impl Iterator<Item = bool> + '_ {
+        let has = |v4: &bool| self.nodes.iter().any(|node| node.listen.is_ipv4() == *v4);
+        [true, false].into_iter().filter(has)
     }
 
     /// Looks up our own ids from the bootstrap hosts while the tables are empty.
@@ -613,6 +662,9 @@ impl Node {
 
 const UPKEEP_EVERY: Duration = Duration::from_secs(2);
 const BOOTSTRAP_EVERY: Duration = Duration::from_secs(20);
+/// Queries of the census that are free: fifty lookups, or six where every one opens a flow.
+const CENSUS_FREE: u64 = 1_000;
+const CENSUS_FREE_LIMITED: u64 = 120;
 /// With fewer nodes than one bucket holds, a table is as good as empty.
 const LONELY: usize = 8;
 const HOSTS_MAX: usize = 64;

@@ -1,14 +1,16 @@
 //! Who announced which torrent to us: the peers we hand out (BEP 5), count (BEP 33) and sample
 //! (BEP 51).
 //!
-//! Full, it forgets the torrent whose latest announce is the oldest, and within a torrent the
-//! peer whose announce is the oldest: those would expire first anyway.
+//! An address, and a network, may be a peer of so many torrents here. Full, the store forgets a
+//! torrent with the fewest peers, of those the one whose latest announce is the oldest; and within a
+//! torrent the peer whose announce is the oldest, which would expire first anyway.
 
-use std::net::SocketAddr;
+use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use crate::base::hash::{self, Map};
-use crate::base::{InfoHash, Instant, Rng};
+use crate::base::{InfoHash, Instant, NetGroup, Rng};
 use crate::dht::bloom::{Bits, Filter};
 use crate::wire::krpc::PACKET_MAX;
 
@@ -28,6 +30,11 @@ pub struct Peers {
     oldest: u32,
     newest: u32,
     peers: usize,
+    /// Torrents by number of peers, then by the latest announce.
+    by_size: BTreeSet<(usize, Instant, InfoHash)>,
+    /// In how many torrents each address and each network is a peer.
+    of_address: Map<IpAddr, usize>,
+    of_network: Map<NetGroup, usize>,
     limits: Limits,
 }
 
@@ -40,11 +47,21 @@ pub struct Limits {
     pub peers_of_torrent: usize,
     /// Peers of all torrents together.
     pub peers: usize,
+    /// Torrents of one address.
+    pub of_address: usize,
+    /// Torrents of one network (/24, /48), each address counted for itself.
+    pub of_network: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { torrents: TORRENTS_MAX, peers_of_torrent: PEERS_OF_TORRENT_MAX, peers: PEERS_MAX }
+        Self {
+            torrents: TORRENTS_MAX,
+            peers_of_torrent: PEERS_OF_TORRENT_MAX,
+            peers: PEERS_MAX,
+            of_address: TORRENTS_MAX / ADDRESS_SHARE,
+            of_network: TORRENTS_MAX / NETWORK_SHARE,
+        }
     }
 }
 
@@ -55,23 +72,67 @@ impl Peers {
             torrents: limits.torrents.max(1),
             peers_of_torrent: limits.peers_of_torrent.max(1),
             peers: limits.peers.max(limits.peers_of_torrent).max(1),
+            ..limits
         };
-        Self { swarms: Vec::new(), places: hash::map(rng), oldest: NONE, newest: NONE, peers: 0, limits }
+        Self {
+            swarms: Vec::new(),
+            places: hash::map(rng),
+            oldest: NONE,
+            newest: NONE,
+            peers: 0,
+            by_size: BTreeSet::new(),
+            of_address: hash::map(rng),
+            of_network: hash::map(rng),
+            limits,
+        }
     }
 
     /// Remembers for half an hour that `addr` has a part of `hash`, or all of it if `seed`. An IP
-    /// address counts once in a torrent; its latest port and kind hold. Port 0 is ignored.
+    /// address counts once in a torrent; its latest port and kind hold. Port 0 is ignored, and so is
+    /// a torrent beyond what an address or its network may have here.
     pub fn announce(&mut self, hash: InfoHash, addr: SocketAddr, seed: bool, now: Instant) {
-        if addr.port() == 0 {
+        let known = self.peers_of(&hash).iter().any(|peer| peer.addr.ip() == addr.ip());
+        if addr.port() == 0 || !known && !self.has_share(addr.ip()) {
             return;
         }
         let place = self.touch(hash, now);
         let swarm = &mut self.swarms[place];
-        let before = swarm.peers.len();
-        swarm.announce(addr, seed, now, self.limits.peers_of_torrent);
-        self.peers = self.peers + swarm.peers.len() - before;
+        self.by_size.remove(&(swarm.peers.len(), swarm.filed, hash));
+        let gone = swarm.announce(addr, seed, now, self.limits.peers_of_torrent);
+        swarm.filed = swarm.latest;
+        self.by_size.insert((swarm.peers.len(), swarm.filed, hash));
+        self.peers += usize::from(!known);
+        if !known {
+            self.hold(addr.ip());
+        }
+        for ip in gone {
+            self.peers -= 1;
+            self.release(ip);
+        }
         while self.peers > self.limits.peers {
-            self.forget_oldest();
+            self.forget(self.oldest);
+        }
+    }
+
+    fn has_share(&self, ip: IpAddr) -> bool {
+        let of_address = self.of_address.get(&ip).copied().unwrap_or(0);
+        let of_network =
+            NetGroup::of_ip(ip).and_then(|group| self.of_network.get(&group)).copied().unwrap_or(0);
+        of_address < self.limits.of_address && of_network < self.limits.of_network
+    }
+
+    /// An address has become a peer of one more torrent.
+    fn hold(&mut self, ip: IpAddr) {
+        *self.of_address.entry(ip).or_default() += 1;
+        if let Some(group) = NetGroup::of_ip(ip) {
+            *self.of_network.entry(group).or_default() += 1;
+        }
+    }
+
+    fn release(&mut self, ip: IpAddr) {
+        take_one(&mut self.of_address, ip);
+        if let Some(group) = NetGroup::of_ip(ip) {
+            take_one(&mut self.of_network, group);
         }
     }
 
@@ -153,7 +214,7 @@ impl Peers {
             if self.next_deadline().is_none_or(|due| due > now) {
                 return;
             }
-            self.forget_oldest();
+            self.forget(self.oldest);
         }
     }
 
@@ -173,6 +234,12 @@ impl Peers {
             (before, at, listed) = (at, swarm.newer, listed + 1);
         }
         assert_eq!((before, listed), (self.newest, self.swarms.len()), "every torrent is in the list");
+        assert_eq!(self.by_size.len(), self.swarms.len(), "every torrent has its size");
+        let sized = |it: &Swarm| self.by_size.contains(&(it.peers.len(), it.filed, it.hash));
+        assert!(self.swarms.iter().all(sized), "of its size");
+        assert_eq!(self.of_address.values().sum::<usize>(), self.peers, "every peer is counted");
+        assert!(self.of_address.values().all(|count| (1..=self.limits.of_address).contains(count)));
+        assert!(self.of_network.values().all(|count| (1..=self.limits.of_network).contains(count)));
     }
 
     /// The place of a torrent that is announced now, made if need be.
@@ -186,12 +253,16 @@ impl Peers {
             }
             return place as usize;
         }
-        if self.swarms.len() >= self.limits.torrents {
-            self.forget_oldest();
+        if self.swarms.len() >= self.limits.torrents
+            && let Some((_, _, smallest)) = self.by_size.first()
+            && let Some(&place) = self.places.get(smallest)
+        {
+            self.forget(place);
         }
         let place = self.swarms.len() as u32;
         let (older, newer, peers) = (NONE, NONE, Vec::new());
-        self.swarms.push(Swarm { hash, latest: now, oldest: now, older, newer, peers });
+        self.swarms.push(Swarm { hash, latest: now, filed: now, oldest: now, older, newer, peers });
+        self.by_size.insert((0, now, hash));
         self.places.insert(hash, place);
         self.link_newest(place);
         place as usize
@@ -224,10 +295,13 @@ impl Peers {
         }
     }
 
-    fn forget_oldest(&mut self) {
-        let place = self.oldest;
-        let Some(swarm) = self.swarms.get(place as usize) else { return };
+    fn forget(&mut self, place: u32) {
+        let Some(swarm) = self.swarms.get_mut(place as usize) else { return };
         self.peers -= swarm.peers.len();
+        self.by_size.remove(&(swarm.peers.len(), swarm.filed, swarm.hash));
+        let gone = std::mem::take(&mut swarm.peers);
+        gone.iter().for_each(|peer| self.release(peer.addr.ip()));
+        let swarm = &self.swarms[place as usize];
         let placed = self.places.remove(&swarm.hash);
         debug_assert_eq!(placed, Some(place), "every torrent has its place");
         self.unlink(place);
@@ -253,6 +327,8 @@ struct Swarm {
     hash: InfoHash,
     /// The latest announce.
     latest: Instant,
+    /// The same as it stands in `by_size`.
+    filed: Instant,
     /// No announce is older than this.
     oldest: Instant,
     /// Neighbours by the latest announce, or [`NONE`].
@@ -270,20 +346,35 @@ struct Peer {
 }
 
 impl Swarm {
-    fn announce(&mut self, addr: SocketAddr, seed: bool, now: Instant, cap: usize) {
+    /// The addresses of those that are forgotten for it.
+    fn announce(&mut self, addr: SocketAddr, seed: bool, now: Instant, cap: usize) -> Vec<IpAddr> {
+        let mut gone = Vec::new();
+        if let Some(known) = self.peers.iter_mut().find(|it| it.addr.ip() == addr.ip()) {
+            *known = Peer { addr, seed, announced: now, bits: known.bits };
+        } else {
+            let peer = Peer { addr, seed, announced: now, bits: Bits::of(addr.ip()) };
+            if self.peers.len() < cap {
+                self.peers.push(peer);
+            } else if let Some(oldest) = self.peers.iter_mut().min_by_key(|it| it.announced) {
+                gone.push(oldest.addr.ip());
+                *oldest = peer;
+            }
+        }
         if now.since(self.oldest) >= LIFETIME {
+            gone.extend(self.peers.iter().filter(|it| !it.is_live(now)).map(|it| it.addr.ip()));
             self.peers.retain(|it| it.is_live(now));
             self.oldest = self.peers.iter().map(|it| it.announced).min().unwrap_or(now);
         }
-        if let Some(known) = self.peers.iter_mut().find(|it| it.addr.ip() == addr.ip()) {
-            *known = Peer { addr, seed, announced: now, bits: known.bits };
-            return;
-        }
-        let peer = Peer { addr, seed, announced: now, bits: Bits::of(addr.ip()) };
-        if self.peers.len() < cap {
-            self.peers.push(peer);
-        } else if let Some(oldest) = self.peers.iter_mut().min_by_key(|it| it.announced) {
-            *oldest = peer;
+        gone
+    }
+}
+
+/// Counts one less, and forgets what has come to nothing.
+fn take_one<K: std::hash::Hash + Eq>(counts: &mut Map<K, usize>, key: K) {
+    if let std::collections::hash_map::Entry::Occupied(mut count) = counts.entry(key) {
+        *count.get_mut() -= 1;
+        if *count.get() == 0 {
+            count.remove();
         }
     }
 }
@@ -304,6 +395,10 @@ const TORRENTS_MAX: usize = 20_000;
 const PEERS_OF_TORRENT_MAX: usize = 500;
 /// 48 bytes each and growth by doubling: at most 20 MB.
 const PEERS_MAX: usize = 200_000;
+/// Of all torrents an address may have one in ten here: whoever seeds thousands has few near our id.
+const ADDRESS_SHARE: usize = 10;
+/// And a network one in four.
+const NETWORK_SHARE: usize = 4;
 /// Some microseconds each, so that one call stays below a millisecond.
 const FORGET_MAX: usize = 256;
 /// `6:` and a compact peer.
@@ -408,8 +503,8 @@ mod tests {
     }
 
     #[test]
-    fn every_cap_holds_and_the_oldest_go_first() {
-        let mut peers = store(Limits { torrents: 3, peers_of_torrent: 4, peers: 6 });
+    fn every_cap_holds_and_the_oldest_of_the_smallest_go_first() {
+        let mut peers = store(Limits { torrents: 3, peers_of_torrent: 4, peers: 6, ..Limits::default() });
         for n in 0..6 {
             peers.announce(hash(1), peer(n, 1), false, START + MINUTE / 60 * u32::from(n));
         }
@@ -424,12 +519,51 @@ mod tests {
         let mut out = [Id::default(); SAMPLES_MAX];
         let len = peers.sample(&mut Rng::seeded(1), &mut out);
         out[..len].sort();
-        assert_eq!(out[..len], [hash(6), hash(7), hash(8)]);
+        assert_eq!(out[..len], [hash(1), hash(7), hash(8)]);
+    }
+
+    #[test]
+    fn one_address_with_twenty_thousand_announces_flushes_nothing() {
+        let mut peers = store(Limits::default());
+        let id = |n: u32| Id([&[9; 16][..], &n.to_be_bytes()].concat().try_into().unwrap());
+        // As many honest torrents as there is room for, of two peers each, then one flood.
+        for n in 0..18_000u32 {
+            for host in 0..2u16 {
+                peers.announce(id(n), peer((n / 100) as u16 * 256 + host, 1), false, START);
+            }
+        }
+        let flood = peer(65_000, 1);
+        for n in 0..20_000u32 {
+            peers.announce(id(1_000_000 + n), flood, false, START + MINUTE);
+        }
+        peers.check_invariants();
+        assert_eq!(peers.len(), 20_000);
+        let kept = (0..18_000).filter(|n| peers.peers_of(&id(*n)).len() == 2).count();
+        assert_eq!(kept, 18_000, "honest torrents that are left");
+        // A whole network of them takes no more than a quarter, and then from single peers first.
+        for n in 0..40_000u32 {
+            peers.announce(id(2_000_000 + n), peer(64_000 + (n % 200) as u16, 1), false, START + MINUTE * 2);
+        }
+        peers.check_invariants();
+        let kept = (0..18_000).filter(|n| peers.peers_of(&id(*n)).len() == 2).count();
+        assert!(kept >= 15_000, "{kept}");
+    }
+
+    #[test]
+    fn those_with_fewest_peers_make_room_first() {
+        let mut peers = store(Limits { torrents: 3, ..Limits::default() });
+        (0..2).for_each(|host| peers.announce(hash(1), peer(host, 1), false, START));
+        peers.announce(hash(2), peer(9, 1), false, START + MINUTE);
+        (0..3).for_each(|host| peers.announce(hash(3), peer(host, 1), false, START));
+        peers.announce(hash(4), peer(9, 1), false, START + MINUTE * 2);
+        let left: Vec<_> = (1..5).filter(|n| !peers.peers_of(&hash(*n)).is_empty()).collect();
+        assert_eq!(left, [1, 3, 4]);
+        peers.check_invariants();
     }
 
     #[test]
     fn the_cap_on_all_peers_evicts_whole_torrents() {
-        let mut peers = store(Limits { torrents: 100, peers_of_torrent: 4, peers: 6 });
+        let mut peers = store(Limits { torrents: 100, peers_of_torrent: 4, peers: 6, ..Limits::default() });
         (0..4).for_each(|n| peers.announce(hash(1), peer(n, 1), false, START));
         (0..4).for_each(|n| peers.announce(hash(2), peer(n, 1), false, START + MINUTE));
         assert_eq!((peers.len(), peers.peers()), (1, 4));
@@ -496,7 +630,8 @@ mod tests {
     #[test]
     fn no_history_breaks_the_invariants() {
         fn property(steps: Vec<(u8, u16, u8)>) -> bool {
-            let mut peers = store(Limits { torrents: 8, peers_of_torrent: 5, peers: 20 });
+            let mut peers =
+                store(Limits { torrents: 8, peers_of_torrent: 5, peers: 20, of_address: 6, of_network: 15 });
             let mut now = START;
             for (torrent, who, pause) in steps {
                 now += MINUTE / 4 * u32::from(pause);

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use crate::base::{Cx, Id, Instant, NodeId, Path, Scope, SocketId};
 use crate::wire::compact::NodeAddr;
-use crate::wire::krpc::{self, Method, Query, Reply, Want};
+use crate::wire::krpc::{self, Message, Method, Query, Reply, Want};
 
 use super::peers::{SAMPLES_MAX, VALUES_V4_MAX, VALUES_V6_MAX};
 use super::table::K;
@@ -49,10 +49,11 @@ impl Dht {
         &mut self,
         cx: &mut Cx<'_>,
         path: Path,
-        transaction: &[u8],
+        message: &Message<'_>,
         query: Query<'_>,
         out: &mut [u8],
     ) -> usize {
+        let transaction = message.transaction;
         let own = self.nodes[usize::from(path.socket.0)].id;
         if query.id == own {
             self.stats.dropped_stray += 1;
@@ -72,7 +73,13 @@ impl Dht {
             Method::FindNode { target } | Method::Unknown { target: Some(target) } => {
                 self.reply_nodes(asked, target, plain, out)
             }
-            Method::GetPeers { .. } => self.on_get_peers(cx, asked, query.method, out),
+            Method::GetPeers { info_hash, .. } => {
+                let wanted = !message.bootstrap && is_infohash(info_hash, query.id, own);
+                if self.config.passive && wanted {
+                    self.events.push_back(Event::Wanted(info_hash, path.remote));
+                }
+                self.on_get_peers(cx, asked, query.method, out)
+            }
             Method::AnnouncePeer { .. } => self.on_announce(cx, asked, query.method, out),
             Method::SampleInfohashes { target } => {
                 let mut hashes = [Id::default(); SAMPLES_MAX];
@@ -193,6 +200,15 @@ impl Asked<'_> {
     }
 }
 
+/// False if a `get_peers` asks for nodes rather than for peers: libtorrent refreshes its buckets with
+/// targets that share the first bits with its own id, which of infohashes only one in
+/// 4,096 does; and ids of nodes are no infohashes.
+fn is_infohash(target: Id, asker: NodeId, own: NodeId) -> bool {
+    target.common_bits(asker) < NEAR_BITS && target != own
+}
+
+/// See [`is_infohash`].
+const NEAR_BITS: u32 = 12;
 /// Echoed whatever it is, but nobody needs more: libtorrent sends 2 bytes, mldht up to 8.
 const TRANSACTION_MAX: usize = 64;
 /// What is stored here turns over within half an hour.

@@ -1,4 +1,4 @@
-//! The walk around the keyspace: who is asked next, and how large the network is.
+//! The walk around the keyspace: which node is asked next.
 
 use std::net::SocketAddr;
 
@@ -7,18 +7,12 @@ use crate::wire::compact::NodeAddr;
 
 use super::directory::{Directory, Outcome, Turn};
 
-/// The directories of both families, and what the walk has learned of the network's size.
+/// The directories of both families.
 pub(super) struct Sweep {
     v4: Directory<[u8; 4]>,
     v6: Directory<[u8; 16]>,
     open: usize,
     v4_next: bool,
-    /// How much of the keyspace the eight nodes nearest to some target took up, of late.
-    spans: [f64; SPANS],
-    spans_seen: usize,
-    /// First questions to candidates: those answered, and all that ended.
-    alive: u64,
-    tried: u64,
 }
 
 impl Sweep {
@@ -28,10 +22,6 @@ impl Sweep {
             v6: Directory::new(nodes_max, rng),
             open: 0,
             v4_next: false,
-            spans: [0.0; SPANS],
-            spans_seen: 0,
-            alive: 0,
-            tried: 0,
         }
     }
 
@@ -40,6 +30,19 @@ impl Sweep {
             SocketAddr::V4(_) => self.v4.candidate(node),
             SocketAddr::V6(_) => self.v6.candidate(node),
         }
+    }
+
+    /// The same for a node that has answered something else.
+    pub(super) fn met(&mut self, node: NodeAddr, now_secs: u32) -> bool {
+        match node.addr {
+            SocketAddr::V4(_) => self.v4.met(node, now_secs),
+            SocketAddr::V6(_) => self.v6.met(node, now_secs),
+        }
+    }
+
+    /// True if the node at `addr` has answered the walk.
+    pub(super) fn is_verified(&self, addr: SocketAddr) -> bool {
+        if addr.is_ipv4() { self.v4.is_verified(addr) } else { self.v6.is_verified(addr) }
     }
 
     /// Others still name it, but the walk has found nobody there.
@@ -75,15 +78,11 @@ impl Sweep {
 
     pub(super) fn answered(&mut self, v4: bool, slot: u32, outcome: Outcome, now_secs: u32) {
         self.open -= 1;
-        self.alive += 1;
-        self.tried += 1;
         if v4 { self.v4.answered(slot, outcome, now_secs) } else { self.v6.answered(slot, outcome, now_secs) }
     }
 
     pub(super) fn silent(&mut self, v4: bool, slot: u32, sampled: bool, now_secs: u32) {
         self.open -= 1;
-        // Only a second silence says that nobody is there.
-        self.tried += u64::from(!sampled);
         if v4 { self.v4.silent(slot, sampled, now_secs) } else { self.v6.silent(slot, sampled, now_secs) }
     }
 
@@ -101,34 +100,6 @@ impl Sweep {
             return Id::random(rng);
         }
         node.random_at_depth(known.ilog2().saturating_sub(NEIGHBOURHOOD_BITS), rng)
-    }
-
-    /// Eight nodes were named as the nearest to `target` by a node of that neighbourhood.
-    pub(super) fn learn_span(&mut self, target: Id, nodes: impl Iterator<Item = Id>) {
-        let distances = nodes.map(|id| id.distance(target).prefix64());
-        let (count, furthest) = distances.fold((0, 0), |(count, far), it| (count + 1, it.max(far)));
-        if count == K {
-            self.spans[self.spans_seen % SPANS] = furthest as f64 / 2f64.powi(64);
-            self.spans_seen += 1;
-        }
-    }
-
-    /// Live nodes in the network, and the share of them that has answered us.
-    ///
-    /// The k-th nearest of n points in a unit keyspace lies (k-1)/n away, in the sense that
-    /// makes the estimate unbiased; the median keeps liars out. Tables name dead nodes too, so
-    /// the share of candidates that answer is taken into account.
-    pub(super) fn estimate(&self) -> Option<(u64, f64)> {
-        if self.spans_seen < SPANS_MIN || self.tried == 0 {
-            return None;
-        }
-        let mut spans = self.spans[..self.spans_seen.min(SPANS)].to_vec();
-        spans.sort_by(f64::total_cmp);
-        let median = spans[spans.len() / 2].max(f64::MIN_POSITIVE);
-        let listed = (K - 1) as f64 / median;
-        let live = listed * self.alive as f64 / self.tried as f64;
-        let verified = self.verified() as f64;
-        Some((live.max(verified) as u64, (verified / live).min(1.0)))
     }
 
     pub(super) fn freshest(&self, count: usize) -> Vec<(NodeAddr, i64, u32)> {
@@ -151,6 +122,10 @@ impl Sweep {
         self.v4.verified() + self.v6.verified()
     }
 
+    pub(super) fn verified_of(&self, v4: bool) -> usize {
+        if v4 { self.v4.verified() } else { self.v6.verified() }
+    }
+
     pub(super) fn known(&self) -> usize {
         self.v4.len() + self.v6.len()
     }
@@ -165,11 +140,6 @@ impl Sweep {
     }
 }
 
-/// BEP 5: nodes in an answer.
-const K: usize = 8;
-/// Enough for a median that a few liars do not move.
-const SPANS: usize = 255;
-const SPANS_MIN: usize = 16;
 /// Below this the neighbourhood of anybody is the whole network.
 const FEW: u32 = 64;
 /// One answer in so many is steered anywhere, or parts of a split network would never be met.

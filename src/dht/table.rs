@@ -4,11 +4,11 @@
 //! nodes that share exactly `i` leading bits with our id: what BEP 5's splitting comes to, since
 //! only the bucket around our own id is ever split.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::base::hash::{self, Map};
-use crate::base::{Id, Instant, NodeId, Rng, Scope};
+use crate::base::{Id, Instant, NetGroup, NodeId, Rng};
 use crate::wire::compact::NodeAddr;
 
 /// Nodes of a bucket, and nodes in an answer (BEP 5).
@@ -32,7 +32,7 @@ pub struct Rules {
     pub v6: bool,
     /// One node for each IP address; otherwise one for each address and port.
     pub one_per_ip: bool,
-    /// One node in each bucket for each /24 (IPv4) or /64 (IPv6) of global addresses.
+    /// One node in each bucket for each /24 (IPv4) or /48 (IPv6) of global addresses.
     pub one_per_network: bool,
 }
 
@@ -449,14 +449,8 @@ impl Table {
     }
 
     /// The network of which a bucket takes one node; `None` if it takes any number.
-    fn network(&self, addr: SocketAddr) -> Option<u64> {
-        if !self.rules.one_per_network || Scope::of(addr.ip()) != Scope::Global {
-            return None;
-        }
-        Some(match addr.ip() {
-            IpAddr::V4(ip) => u64::from(ip.to_bits() >> 8),
-            IpAddr::V6(ip) => (ip.to_bits() >> 64) as u64,
-        })
+    fn network(&self, addr: SocketAddr) -> Option<NetGroup> {
+        NetGroup::of_ip(addr.ip()).filter(|_| self.rules.one_per_network)
     }
 }
 
@@ -481,7 +475,7 @@ const WAITING_MAX: usize = K;
 
 #[cfg(test)]
 mod tests {
-    use std::net::{Ipv4Addr, Ipv6Addr};
+    use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
     use quickcheck::{Gen, QuickCheck};
 

@@ -1,18 +1,20 @@
 //! Queries on their way: which reply belongs to which, and which will never come.
 
-use std::collections::VecDeque;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::base::{Id, Instant, NodeId, Rng, SocketId, Token};
+use crate::base::{Instant, NodeId, Rng, SocketId, Token};
 
 /// Queries that wait for an answer. A slot is reused only after its query has ended, under a
 /// new random tag: a duplicated or late reply matches nothing.
 pub(super) struct Transactions {
     slots: Vec<Option<Query>>,
     free: Vec<u16>,
-    /// In the order of sending, which is the order of timing out.
-    order: VecDeque<(Instant, u16, u16)>,
+    /// By the time at which they time out: the time-out follows the round trips, so that a later
+    /// query may end before an earlier one.
+    timeouts: BinaryHeap<Reverse<(Instant, u16, u16)>>,
     /// Smoothed round trip and its deviation (RFC 6298), in nanoseconds.
     srtt: u64,
     rttvar: u64,
@@ -28,8 +30,6 @@ pub(super) struct Query {
     pub(super) to: SocketAddr,
     /// The id that the node is expected to have, if it is known for sure.
     pub(super) id: Option<NodeId>,
-    /// What nodes were asked for, if they were.
-    pub(super) target: Option<Id>,
     pub(super) sent: Instant,
     pub(super) purpose: Purpose,
 }
@@ -39,7 +39,6 @@ pub(super) struct Open {
     pub(super) socket: SocketId,
     pub(super) to: SocketAddr,
     pub(super) id: Option<NodeId>,
-    pub(super) target: Option<Id>,
     pub(super) purpose: Purpose,
 }
 
@@ -52,6 +51,8 @@ pub(super) enum Purpose {
     Check,
     /// One query of a lookup.
     Lookup(Token),
+    /// A `find_node` for a lookup, to a node whose answer to its query named no useful nodes.
+    LookupNodes(Token),
     /// A `ping` by a command.
     Ping(u64),
     /// A turn of the sweep: its place in the directory, and whether it was `sample_infohashes`.
@@ -64,7 +65,7 @@ impl Transactions {
         Self {
             slots: Vec::new(),
             free: Vec::new(),
-            order: VecDeque::new(),
+            timeouts: BinaryHeap::new(),
             srtt: initial,
             rttvar: initial / 2,
         }
@@ -72,7 +73,7 @@ impl Transactions {
 
     /// Registers a query; the transaction id to send it under. `None` if too many are open.
     pub(super) fn open(&mut self, now: Instant, rng: &mut Rng, open: Open) -> Option<[u8; 4]> {
-        let Open { socket, to, id, target, purpose } = open;
+        let Open { socket, to, id, purpose } = open;
         let slot = match self.free.pop() {
             Some(slot) => slot,
             None => {
@@ -83,9 +84,9 @@ impl Transactions {
         };
         let tag = rng.u32() as u16;
         let deadline = now + self.timeout();
-        let query = Query { tag, deadline, socket, to, id, target, sent: now, purpose };
+        let query = Query { tag, deadline, socket, to, id, sent: now, purpose };
         self.slots[usize::from(slot)] = Some(query);
-        self.order.push_back((deadline, slot, tag));
+        self.timeouts.push(Reverse((deadline, slot, tag)));
         let ([a, b], [c, d]) = (slot.to_be_bytes(), tag.to_be_bytes());
         Some([a, b, c, d])
     }
@@ -117,26 +118,26 @@ impl Transactions {
 
     /// Ends one query whose time is over.
     pub(super) fn expire(&mut self, now: Instant) -> Option<Query> {
-        while let Some(&(deadline, slot, tag)) = self.order.front() {
+        while let Some(&Reverse((deadline, slot, tag))) = self.timeouts.peek() {
             let place = &mut self.slots[usize::from(slot)];
             let same = |query: &Query| query.tag == tag && query.deadline == deadline;
             if !place.as_ref().is_some_and(same) {
-                self.order.pop_front();
+                self.timeouts.pop();
                 continue;
             }
             if deadline > now {
                 return None;
             }
-            self.order.pop_front();
+            self.timeouts.pop();
             self.free.push(slot);
             return place.take();
         }
         None
     }
 
-    /// When the oldest query times out; an answered one may still be in front.
+    /// When the next query times out; it may have been answered.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
-        self.order.front().map(|(deadline, ..)| *deadline)
+        self.timeouts.peek().map(|Reverse((deadline, ..))| *deadline)
     }
 
     /// How many are open.
@@ -176,7 +177,7 @@ mod tests {
     use super::*;
 
     fn query(purpose: Purpose) -> Open {
-        Open { socket: SocketId(0), to: addr(1), id: None, target: None, purpose }
+        Open { socket: SocketId(0), to: addr(1), id: None, purpose }
     }
 
     fn addr(last: u8) -> SocketAddr {
@@ -208,6 +209,24 @@ mod tests {
         assert_eq!(open.expire(late).unwrap().purpose, Purpose::Ping(7));
         assert!(open.expire(late).is_none());
         assert!(open.close(late, SocketId(0), addr(1), &t).is_none());
+    }
+
+    #[test]
+    fn a_later_query_with_a_shorter_timeout_ends_first() {
+        let (mut open, mut rng) = (Transactions::new(), Rng::seeded(1));
+        let slow = open.timeout();
+        open.open(Instant(0), &mut rng, query(Purpose::Ping(1))).unwrap();
+        // Answers within a millisecond teach a shorter time-out.
+        for _ in 0..64 {
+            let t = open.open(Instant(0), &mut rng, query(Purpose::Check)).unwrap();
+            open.close(Instant::from_millis(1), SocketId(0), addr(1), &t).unwrap();
+        }
+        let quick = open.timeout();
+        assert!(quick + Duration::from_millis(500) < slow);
+        open.open(Instant::from_millis(1), &mut rng, query(Purpose::Ping(2))).unwrap();
+        let due = Instant::from_millis(1) + quick;
+        assert_eq!(open.expire(due).map(|query| query.purpose), Some(Purpose::Ping(2)));
+        assert!(open.expire(due).is_none() && open.next_deadline() == Some(Instant(0) + slow));
     }
 
     #[test]

@@ -13,7 +13,10 @@ impl Engine {
         let held = match self.dht.stats.limited_by {
             Some(dht::Limit::Flows) => LimitedBy::Flows,
             Some(dht::Limit::Rate) => LimitedBy::Rate,
-            Some(dht::Limit::Window) | None => LimitedBy::Nothing,
+            Some(dht::Limit::Window) => LimitedBy::Network,
+            // Table upkeep and the census go on without end; they are not what anything waits for.
+            None if self.links.fetches > 0 || self.queue.stats().looking > 0 => LimitedBy::Network,
+            None => LimitedBy::Nothing,
         };
         let own = self.stats.limited_by;
         Stats {
@@ -21,8 +24,9 @@ impl Engine {
             nodes_known: self.dht.nodes_known(),
             nodes_verified: self.dht.nodes_verified(),
             nodes_table: self.dht.table_len(),
-            network_size: estimate.map(|(size, _)| size),
-            coverage: estimate.map(|(_, coverage)| coverage),
+            network_size: estimate.map(|it| it.nodes as u64),
+            coverage: estimate.map(|it| it.coverage),
+            coverage_error: estimate.map(|it| it.error),
             passes: self.dht.passes(),
             hashes_known: self.known.len(),
             pending: self.queue.stats().pending,

@@ -5,6 +5,7 @@
 //! thread or a file, so the same inputs always give the same outputs.
 
 pub mod config;
+mod credit;
 mod gauges;
 mod hosts;
 pub mod io;
@@ -34,6 +35,7 @@ use crate::model::{Recovered, SavedId, StoreOp, TlsFacts, TlsFailure};
 use crate::preconnect::{Pool, PoolConfig};
 
 use config::{Config, Rates};
+use credit::Credit;
 pub use gauges::FAILURES_NAME;
 use gauges::failures_before;
 use io::{AcceptorId, Input, LinkId, Output, Reason, Why, Worked};
@@ -60,6 +62,7 @@ pub struct Engine {
     dials: Dials,
     pool: Pool,
     queue: Queue,
+    credit: Credit,
     links: Links,
     known: Known,
     persist: Persist,
@@ -133,6 +136,7 @@ impl Engine {
             dials: Dials::default(),
             pool,
             queue,
+            credit: Credit::new(&mut rng),
             links: Links::default(),
             known,
             persist,

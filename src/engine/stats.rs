@@ -18,6 +18,8 @@ pub struct Stats {
     pub network_size: Option<u64>,
     /// The share of them that has answered, 0 to 1.
     pub coverage: Option<f64>,
+    /// The standard error of that share.
+    pub coverage_error: Option<f64>,
     /// Completed walks around the keyspace.
     pub passes: u64,
     /// Distinct infohashes heard of that were not known.
@@ -116,7 +118,9 @@ pub enum LimitedBy {
     Flows,
     /// `--half-open`
     HalfOpen,
-    /// Nothing but the network.
+    /// Answers that are waited for.
+    Network,
+    /// Nothing: there is nothing to do.
     #[default]
     Nothing,
     /// `--packets-out` or `--bytes-out`
@@ -132,7 +136,8 @@ impl LimitedBy {
             Self::Fetches => "fetches",
             Self::Flows => "flows",
             Self::HalfOpen => "half-open",
-            Self::Nothing => "network",
+            Self::Network => "network",
+            Self::Nothing => "nothing",
             Self::Rate => "rate",
         }
     }

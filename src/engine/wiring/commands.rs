@@ -185,7 +185,7 @@ impl Engine {
             Goal::Nodes => running.answered > 0,
             Goal::Scrape => estimate.is_some_and(|(seeds, peers)| seeds + peers >= 0.5),
             // Found when a peer was named, or when an announce was accepted.
-            Goal::Announce(_) | Goal::Peers | Goal::PeersAt => false,
+            Goal::Announce(_) | Goal::Peers | Goal::PeersAt | Goal::PeersBriefly => false,
         };
         if let Some((seeds, peers)) = estimate {
             self.answer(CommandId(user), Answer::Scraped { seeds, peers });

@@ -157,6 +157,7 @@ impl Engine {
             Proved::Torrent(len, torrent, rule) => (len, Ok((torrent, rule))),
         };
         self.stats.fetched += 1;
+        self.credit.repay(&hash, now);
         self.stats.metadata_bytes += len as u64;
         let pending = self.queue.done(hash, from, now);
         self.close_others(hash);

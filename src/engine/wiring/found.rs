@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use crate::base::{InfoHash, Instant, Scope};
 use crate::dht::{Event, Goal, User};
 use crate::engine::Engine;
+use crate::engine::credit::Origin;
 use crate::metadata::queue::{Added, Source};
 use crate::model::{SavedId, Sighting, StoreOp};
 
@@ -15,9 +16,9 @@ impl Engine {
         while let Some(event) = self.dht.poll_event() {
             any = true;
             match event {
-                Event::Sampled(hash, node) => self.on_heard(hash, Source::Sampled, Some(node), None),
-                Event::Wanted(hash, _) => self.on_heard(hash, Source::Wanted, None, None),
-                Event::Announced(hash, peer) => self.on_heard(hash, Source::Announced, None, Some(peer)),
+                Event::Sampled(hash, node) => self.on_sampled(hash, node),
+                Event::Wanted(hash, from) => self.on_wanted(hash, from),
+                Event::Announced(hash, peer) => self.on_announced(hash, peer),
                 Event::Peers(User::Metadata, hash, peers) => {
                     let peers = self.contactable(&peers);
                     self.answer_peers(&hash, &peers);
@@ -31,8 +32,8 @@ impl Engine {
                         self.queue.lookup_done(hash, now);
                     }
                 }
-                Event::Done(User::Refresh, hash, _, peers, estimate) => {
-                    self.on_refreshed(hash, peers, estimate);
+                Event::Done(User::Refresh, hash, answered, peers, estimate) => {
+                    self.on_refreshed(hash, (answered, peers), estimate);
                 }
                 Event::Renamed(socket, id) => {
                     if let Some(listen) = self.config.listen.get(usize::from(socket.0)) {
@@ -52,11 +53,15 @@ impl Engine {
         let most = if self.dht.is_cut_off(now) { LOOKUPS_CUT_OFF } else { LOOKUPS_MAX };
         while self.dht.lookups() < most && self.queue.stats().ready < ahead && self.wants_work() {
             let Some(wish) = self.queue.next_lookup(now) else { return };
-            // Whoever sampled a hash has its peers: one question there is often enough.
-            let goal = if wish.hint.is_some() { Goal::PeersAt } else { Goal::Peers };
+            // The node that sampled a hash has its peers: one query there is often enough.
+            let goal = match wish.source {
+                _ if wish.hint.is_some() => Goal::PeersAt,
+                Source::Command | Source::Announced => Goal::Peers,
+                Source::Sampled | Source::Wanted => Goal::PeersBriefly,
+            };
             if self.dht.look_up(wish.hash, goal, User::Metadata, wish.hint.as_slice(), now) == 0 {
                 self.queue.lookup_refused(wish.hash, now);
-                if goal == Goal::Peers {
+                if goal != Goal::PeersAt {
                     // There is nobody to ask, and so it would be for all others.
                     return;
                 }
@@ -64,25 +69,38 @@ impl Engine {
         }
     }
 
-    fn on_heard(
-        &mut self,
-        hash: InfoHash,
-        source: Source,
-        hint: Option<SocketAddr>,
-        peer: Option<SocketAddr>,
-    ) {
-        if self.known.contains(&hash) {
-            if peer.is_some() {
-                let sighting = Sighting { infohash: hash, at: self.unix, seeders: None, leechers: None };
-                self.persist.seen(sighting);
-            }
-            return;
+    fn on_sampled(&mut self, hash: InfoHash, node: SocketAddr) {
+        if self.is_news(hash) && self.credit.take(hash, Origin::Sampled(node), self.now) {
+            self.add(hash, Source::Sampled, Some(node), None);
         }
+    }
+
+    fn on_wanted(&mut self, hash: InfoHash, from: SocketAddr) {
+        if self.is_news(hash) && self.credit.take(hash, Origin::Wanted(from), self.now) {
+            self.add(hash, Source::Wanted, None, None);
+        }
+    }
+
+    fn on_announced(&mut self, hash: InfoHash, peer: SocketAddr) {
+        if self.known.contains(&hash) {
+            let sighting = Sighting { infohash: hash, at: self.unix, seeders: None, leechers: None };
+            return self.persist.seen(sighting);
+        }
+        let peer = Some(peer).filter(|peer| self.may_contact(*peer));
+        let source = if peer.is_none() { Source::Sampled } else { Source::Announced };
+        self.add(hash, source, None, peer);
+    }
+
+    /// True if an infohash is neither known nor waiting: then its source has to answer for it.
+    fn is_news(&self, hash: InfoHash) -> bool {
+        let wanted = self.config.fetch && !self.config.filter.refuses_hash(&hash);
+        wanted && !self.known.contains(&hash) && !self.queue.contains(hash)
+    }
+
+    fn add(&mut self, hash: InfoHash, source: Source, hint: Option<SocketAddr>, peer: Option<SocketAddr>) {
         if !self.config.fetch || self.config.filter.refuses_hash(&hash) {
             return;
         }
-        let peer = peer.filter(|peer| self.may_contact(*peer));
-        let source = if peer.is_none() { source.max(Source::Sampled) } else { source };
         let added = self.queue.add(hash, source, hint, peer.as_slice(), (self.now, self.unix));
         self.stats.hashes_found += u64::from(added != Added::Merged);
     }

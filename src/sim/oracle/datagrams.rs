@@ -99,11 +99,8 @@ impl Oracle {
         let refused =
             after.dht.dropped_flows > before.dht.dropped_flows || !Scope::may_contact(book.listen, from);
         if !refused && book.router.is_limited() {
-            let fits = book.router.see(times.1, FlowKey::Datagrams(from), true);
+            book.router.see(times.1, FlowKey::Datagrams(from), true);
             let live = book.router.count(times.1) + book.served.count(times.1);
-            if !fits {
-                return self.fail(Rule::Flows, host, times.0, format!("{from} came in over the limit"));
-            }
             if after.flows > live {
                 let detail = format!("it counts {} flows, of which {live} are live", after.flows);
                 return self.fail(Rule::Flows, host, times.0, detail);
@@ -203,7 +200,7 @@ impl Oracle {
         book.verified.insert((from, response.id));
         if let (true, Some(samples)) = (asked.sampled, response.samples) {
             book.wait.insert(from, now + Duration::from_secs(u64::from(samples.interval_secs)));
-            samples.hashes().take(SAMPLES_TAKEN).for_each(|hash| book.hear(hash));
+            samples.hashes().take(SAMPLES_TAKEN).for_each(|hash| book.hear_from(from, hash));
         }
     }
 
@@ -231,7 +228,9 @@ impl Oracle {
             }
             (Method::GetPeers { info_hash, .. }, Body::Response(response)) => {
                 let book = &mut self.books[host.index()];
-                if book.passive {
+                // A target beside the asker's own id is no infohash.
+                let wanted = info_hash.common_bits(query.id) < NEAR_BITS;
+                if book.passive && wanted && book.owed(from) {
                     book.hear(info_hash);
                 }
                 if let Some(token) = response.token.and_then(|token| <[u8; 8]>::try_from(token).ok()) {
@@ -352,5 +351,7 @@ const WAITS_MAX: Duration = Duration::from_millis(5_002);
 /// every two seconds.
 const TOKEN_AGE_MAX: Duration = Duration::from_secs(603);
 const TOKEN_AGE_MIN: Duration = Duration::from_secs(300);
+/// One infohash in 4,096 has so many bits in common with an id.
+const NEAR_BITS: u32 = 12;
 /// Of one answer.
 const SAMPLES_TAKEN: usize = 64;

@@ -14,7 +14,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::event::HostId;
-use crate::base::{Id, InfoHash, Instant, UnixTime};
+use crate::base::{Id, InfoHash, Instant, NetGroup, UnixTime};
 use crate::engine::Engine;
 use crate::engine::config::{Config, Rates};
 use crate::engine::io::{Answer, Command, CommandId, LinkId};
@@ -229,6 +229,8 @@ struct Book {
     tcp_out: u64,
     /// Infohashes heard of, this life's and those that the disk had.
     heard: BTreeSet<InfoHash>,
+    /// Infohashes that each network has named.
+    named: BTreeMap<NetGroup, u32>,
     archive: archive::Book,
     commands: BTreeMap<u64, Told>,
     names: names::Book,
@@ -470,6 +472,7 @@ impl Book {
             tcp_in: 0,
             tcp_out: 0,
             heard: BTreeSet::new(),
+            named: BTreeMap::new(),
             archive: archive::Book::default(),
             commands: BTreeMap::new(),
             names: names::Book::new(&config.dns, names),
@@ -484,6 +487,21 @@ impl Book {
         self.served.set_cap(rates.flows);
         // A larger burst is there at once for whoever has been quiet.
         self.answers.clear();
+    }
+
+    /// A hash was heard of from a node: of those that a network names the engine must care for a few,
+    /// and for more only as far as they lead somewhere.
+    fn hear_from(&mut self, from: SocketAddr, hash: InfoHash) {
+        if !self.heard.contains(&hash) && self.owed(from) {
+            self.hear(hash);
+        }
+    }
+
+    /// Whether the next infohash that a network names must be cared for.
+    fn owed(&mut self, from: SocketAddr) -> bool {
+        let named = self.named.entry(NetGroup::of(from)).or_default();
+        *named += 1;
+        *named <= OWED
     }
 
     /// A hash was heard of in a way that obliges the engine to care.
@@ -509,6 +527,8 @@ fn burst(rate: u64, least: u64) -> u64 {
 const BYTES_BURST_MIN: u64 = 65_536;
 /// A thousand turns a second come from deadlines alone, and some were late from the one before.
 const WAKES_PER_SECOND_MAX: u32 = 1_010;
+/// Half of what a source may have looked into before anything has come of it.
+const OWED: u32 = 10;
 /// BEP 51.
 const INTERVAL_MAX_SECS: u64 = 21_600;
 /// Saved times are whole seconds of two clocks.

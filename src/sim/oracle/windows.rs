@@ -58,10 +58,20 @@ pub(super) enum FlowKey {
 }
 
 /// Live flows: each until 30 s after its last packet if only one side has spoken, else 180 s, by
-/// the host's clock: a host that was suspended believes in flows that have ended meanwhile.
+/// the host's clock: a host that was suspended believes in flows that have ended meanwhile. A flow
+/// that the other side began counts as a conversation from its second packet on.
+///
+/// Others may begin any number of flows; the host opens none beyond its share of seven eighths.
 pub(super) struct Router {
     cap: usize,
-    live: BTreeMap<FlowKey, (Instant, bool)>,
+    live: BTreeMap<FlowKey, Seen>,
+}
+
+#[derive(Clone, Copy)]
+struct Seen {
+    last: Instant,
+    answered: bool,
+    inbound: bool,
 }
 
 impl Router {
@@ -79,32 +89,34 @@ impl Router {
 
     /// How many are live.
     pub(super) fn count(&mut self, now: Instant) -> usize {
-        self.live.retain(|_, flow| is_live(now, flow));
+        self.live.retain(|_, flow| flow.is_live(now));
         self.live.len()
     }
 
-    /// A packet. False if it opens a flow too many.
+    /// A packet. False if it opens a flow of the host's own too many.
     pub(super) fn see(&mut self, now: Instant, key: FlowKey, inbound: bool) -> bool {
         if self.cap == 0 {
             return true;
         }
-        let live = |flow: &(Instant, bool)| is_live(now, flow);
-        if let Some(flow) = self.live.get_mut(&key).filter(|flow| live(flow)) {
-            *flow = (now, flow.1 || inbound);
+        if let Some(flow) = self.live.get_mut(&key).filter(|flow| flow.is_live(now)) {
+            (flow.last, flow.answered) = (now, flow.answered || inbound);
             return true;
         }
-        self.live.remove(&key);
-        if self.live.len() >= self.cap {
-            self.live.retain(|_, flow| live(flow));
+        self.live.insert(key, Seen { last: now, answered: false, inbound });
+        let share = self.cap - (self.cap / INBOUND_SHARE).max(1).min(self.cap - 1);
+        let own = |live: &BTreeMap<FlowKey, Seen>| live.values().filter(|flow| !flow.inbound).count();
+        if inbound || self.live.len() <= share || own(&self.live) <= share {
+            return true;
         }
-        // Whoever writes to us first has a flow that counts as answered from its first packet.
-        self.live.insert(key, (now, inbound));
-        self.live.len() <= self.cap
+        self.live.retain(|_, flow| flow.is_live(now));
+        own(&self.live) <= share
     }
 }
 
-fn is_live(now: Instant, (last, answered): &(Instant, bool)) -> bool {
-    now.since(*last) < if *answered { ANSWERED } else { UNANSWERED }
+impl Seen {
+    fn is_live(&self, now: Instant) -> bool {
+        now.since(self.last) < if self.answered { ANSWERED } else { UNANSWERED }
+    }
 }
 
 const NANOS: i128 = 1_000_000_000;
@@ -112,6 +124,8 @@ const NANOS: i128 = 1_000_000_000;
 const ANSWERED: Duration = Duration::from_secs(180);
 /// nf_conntrack_udp_timeout.
 const UNANSWERED: Duration = Duration::from_secs(30);
+/// An eighth is for flows that others begin.
+const INBOUND_SHARE: usize = 8;
 
 #[cfg(test)]
 mod tests {
@@ -133,14 +147,18 @@ mod tests {
     fn a_router_counts_what_is_live() {
         let at = |secs: u64| Instant::from_millis(secs * 1_000);
         let udp = |port: u16| FlowKey::Datagrams(SocketAddr::from(([11, 0, 0, 1], port)));
-        let mut router = Router::new(2);
+        let mut router = Router::new(3);
         assert!(router.see(at(0), udp(1), false) && router.see(at(1), FlowKey::Stream(1), false));
         assert!(router.see(at(2), udp(1), true), "an answer opens nothing");
+        assert!(router.see(at(2), udp(7), true), "others may begin what they like");
         assert!(!router.see(at(3), udp(2), false));
-        let mut router = Router::new(1);
+        let mut router = Router::new(2);
         assert!(router.see(at(0), udp(1), false));
         assert!(router.see(at(30), udp(2), false), "the first was never answered");
         assert!(router.see(at(31), udp(2), true));
         assert!(!router.see(at(200), udp(3), false));
+        assert!(router.see(at(200), udp(4), true));
+        assert_eq!(router.count(at(209)), 3);
+        assert_eq!(router.count(at(231)), 0);
     }
 }
