@@ -124,6 +124,11 @@ pub fn list_row(stored: &Stored, now: UnixTime) -> [String; 6] {
     ]
 }
 
+/// Peers that are known to lack a part: `None` where it is not known which of the peers are seeders.
+pub fn leechers(stored: &Stored) -> Option<u32> {
+    stored.leechers.filter(|_| stored.seeders.is_some())
+}
+
 /// How long ago, in one unit.
 pub fn age(then: UnixTime, now: UnixTime) -> String {
     let text = human_duration(Duration::from_secs(now.secs_since(then).max(1)));
@@ -147,7 +152,8 @@ pub fn to_json(stored: &Stored, files: bool) -> Value {
         "fetched": stored.fetched.0,
         "last_seen": stored.last_seen.0,
         "seeders": stored.seeders,
-        "leechers": stored.leechers,
+        "leechers": leechers(stored),
+        "peers": stored.leechers.map(|others| others.saturating_add(stored.seeders.unwrap_or(0))),
         "magnet": magnet(stored),
     });
     if files {

@@ -152,7 +152,7 @@ fn csv(stored: &Stored) -> String {
         stored.fetched.0.to_string(),
         stored.last_seen.0.to_string(),
         number(stored.seeders),
-        number(stored.leechers),
+        number(archive::leechers(stored)),
     ]
     .join(",")
 }

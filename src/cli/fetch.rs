@@ -16,7 +16,7 @@ use super::flags::RunFlags;
 use super::operation::nobody_answered;
 use super::print::Out;
 use super::session::{self, Ended, Operation, Reach, Watcher};
-use super::units::human_duration;
+use super::units::{counted, human_duration};
 use super::{reasons, torrent_json};
 use crate::base::InfoHash;
 use crate::engine::io::Answer;
@@ -187,7 +187,8 @@ impl Watcher for Wanted<'_> {
                 let room = PEERS_MAX.saturating_sub(one.peers.len());
                 one.peers.extend(peers.iter().take(room));
                 if let Some(bar) = &one.bar {
-                    bar.set_message(format!("{}  {} peers, asking them", one.infohash, one.peers.len()));
+                    let peers = counted(one.peers.len() as u64, "peer");
+                    bar.set_message(format!("{}  {peers} known, asking", one.infohash));
                 }
                 Ok(())
             }

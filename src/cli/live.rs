@@ -14,8 +14,9 @@ use crate::reactor::{self, sys};
 pub struct Gauges {
     /// Verified nodes in the directory.
     pub nodes_known: u64,
-    /// The share of the network, by its estimated size, that the current pass has asked: 0 to 1.
-    pub coverage: f64,
+    /// The share of the network that they are, 0 to 1, and its standard error; `None` as long as the
+    /// network's size is not known.
+    pub coverage: Option<(f64, f64)>,
     /// Packets sent and received since the start.
     pub packets: u64,
     /// Distinct infohashes heard of since the start.
@@ -42,7 +43,7 @@ impl Gauges {
         let stats = engine.stats();
         Self {
             nodes_known: stats.nodes_verified as u64,
-            coverage: stats.coverage.unwrap_or(0.0),
+            coverage: stats.coverage.zip(stats.coverage_error),
             packets: counted.datagrams_in + counted.datagrams_out,
             hashes_found: stats.hashes_found,
             torrents_stored: stats.stored,
@@ -153,9 +154,9 @@ fn format_line(gauges: &Gauges, rates: &Rates) -> String {
         _ => format!(" | failed: {}", reasons::shares(&gauges.failures, REASONS_MAX)),
     };
     format!(
-        "nodes {} ({} %) | packets {}/s | hashes {} | stored {}{wanted} ({}/min) | fetches {} ({success} ok) | limited by {}{failed}",
+        "nodes {}{} | packets {}/s | hashes {} | stored {}{wanted} ({}/min) | fetches {} ({success} ok) | limited by {}{failed}",
         human_count(gauges.nodes_known),
-        three_digits(gauges.coverage * 100.0),
+        gauges.coverage.map_or_else(String::new, percent),
         human_count(rates.packets_per_s.round() as u64),
         human_count(gauges.hashes_found),
         human_count(gauges.torrents_stored),
@@ -163,6 +164,14 @@ fn format_line(gauges: &Gauges, rates: &Rates) -> String {
         human_count(gauges.fetches_open),
         gauges.limited_by.unwrap_or("nothing"),
     )
+}
+
+/// A share of the network and its error, in percent.
+fn percent((share, error): (f64, f64)) -> String {
+    match error * 100.0 {
+        error if error < 0.05 => format!(" ({} %)", three_digits(share * 100.0)),
+        error => format!(" ({} % ± {error:.1})", three_digits(share * 100.0)),
+    }
 }
 
 /// `COLUMNS` if it is set, else what the terminal says, else what fits most.
@@ -196,7 +205,7 @@ mod tests {
         (0..15).for_each(|_| failures.add(Why::Closed(Step::Handshake).kind()));
         let later = Gauges {
             nodes_known: 12_345,
-            coverage: 0.071,
+            coverage: Some((0.071, 0.0042)),
             packets: 800,
             hashes_found: 4_000,
             torrents_stored: 20,
@@ -210,7 +219,7 @@ mod tests {
         assert!(!live.is_due(Duration::from_millis(499)));
         assert_eq!(
             live.line(Duration::from_secs(2), &later),
-            "nodes 12,345 (7.10 %) | packets 400/s | hashes 4,000 | stored 20 (600/min) | fetches 99 (25 % ok) | limited by flows | failed: 75 % refused, 25 % closed at handshake: perhaps encryption required"
+            "nodes 12,345 (7.10 % ± 0.4) | packets 400/s | hashes 4,000 | stored 20 (600/min) | fetches 99 (25 % ok) | limited by flows | failed: 75 % refused, 25 % closed at handshake: perhaps encryption required"
         );
     }
 

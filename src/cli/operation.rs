@@ -11,7 +11,7 @@ use super::failure::{Failure, Outcome};
 use super::flags::RunFlags;
 use super::print::Out;
 use super::session::{self, Ended, Operation, Reach, Watcher, literal};
-use super::units::{human_count, human_duration, three_digits};
+use super::units::{counted, human_duration, three_digits};
 use crate::embed::{ResolveFailure, Resolver, ResolverConfig};
 use crate::engine::io::Answer;
 
@@ -109,9 +109,9 @@ impl Printer {
             return self.out.flush();
         }
         let late = late.map_or_else(String::new, |timeout| format!(" within {}", human_duration(timeout)));
-        let mut line = format!("{} answered{late}", counted(answered as usize, "node"));
+        let mut line = format!("{} answered{late}", counted(u64::from(answered), "node"));
         if !self.peers.is_empty() {
-            line += &format!(", {}", counted(self.peers.len(), "peer"));
+            line += &format!(", {}", counted(self.peers.len() as u64, "peer"));
         }
         if self.announced > 0 {
             line += &format!(", announced to {}", self.announced);
@@ -122,10 +122,6 @@ impl Printer {
         self.out.line(&line)?;
         self.out.flush()
     }
-}
-
-fn counted(number: usize, what: &str) -> String {
-    format!("{} {what}{}", human_count(number as u64), if number == 1 { "" } else { "s" })
 }
 
 fn as_text(said: &Answer, fresh: &[SocketAddr]) -> Vec<String> {

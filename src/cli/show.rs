@@ -5,7 +5,7 @@ use super::args::Show;
 use super::failure::{Failure, Outcome};
 use super::print::Out;
 use super::torrent_json::hex;
-use super::units::{human_count, human_size};
+use super::units::{counted, human_count, human_size};
 use crate::base::UnixTime;
 use crate::model::text::{NAME_CHARS_MAX, shortened};
 use crate::store::Stored;
@@ -43,10 +43,16 @@ fn print(out: &mut Out, stored: &Stored) -> Result<(), Failure> {
         flags if flags.hybrid => "v1 and v2",
         _ => "v1",
     };
+    let count = |(number, what)| counted(u64::from(number), what);
     let swarm = match (stored.seeders, stored.leechers) {
-        (Some(seeders), Some(leechers)) => format!("about {seeders} seeders, {leechers} leechers"),
-        (Some(seeders), None) => format!("about {seeders} seeders"),
-        (None, Some(peers)) => format!("{peers} peers seen"),
+        (Some(seeders), Some(leechers)) => {
+            let [seeders, leechers] = [(seeders, "seeder"), (leechers, "leecher")].map(count);
+            format!("about {seeders}, {leechers}")
+        }
+        (Some(seeders), None) => format!("about {}", count((seeders, "seeder"))),
+        (None, Some(peers)) => {
+            format!("{} seen; how many of them are seeders is not known", count((peers, "peer")))
+        }
         (None, None) => "not known".to_owned(),
     };
     let mut lines = vec![

@@ -106,6 +106,11 @@ pub fn human_size(bytes: u64) -> String {
     format!("{} {}", three_digits(value), UNITS[unit])
 }
 
+/// So many of something, whose name ends in `s` if there is not just one.
+pub fn counted(number: u64, what: &str) -> String {
+    format!("{} {what}{}", human_count(number), if number == 1 { "" } else { "s" })
+}
+
 /// A span of time for people: its largest unit and, below ten of it, the next.
 pub fn human_duration(span: Duration) -> String {
     let seconds = span.as_secs();

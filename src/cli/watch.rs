@@ -127,7 +127,8 @@ impl Observer<Engine> for Watch {
             }
         }
         if self.pause.is_none() {
-            self.silence.heard(since, engine.stats().dht.replies);
+            let dht = engine.stats().dht;
+            self.silence.heard(since, dht.asked, dht.replies);
         }
         if self.live.is_due(since) {
             let mut gauges = live::Gauges::of(engine, counted);
@@ -168,15 +169,26 @@ impl Observer<Engine> for Watch {
 /// Notices that nobody answers any more.
 #[derive(Debug, Default)]
 struct Silence {
+    /// Queries sent and replies received when it was looked last.
+    asked: u64,
     replies: u64,
+    /// When the last reply came, or the first query went out that was not answered.
     heard_at: Duration,
     told_at: Option<Duration>,
+    /// Something was asked since the last reply.
+    waits: bool,
 }
 
 impl Silence {
-    fn heard(&mut self, since: Duration, replies: u64) {
+    fn heard(&mut self, since: Duration, asked: u64, replies: u64) {
+        if std::mem::replace(&mut self.asked, asked) == asked && self.told_at.is_none() && !self.waits {
+            // Nothing was asked: silence means nothing.
+            self.heard_at = since;
+            return;
+        }
+        self.waits = true;
         if replies > self.replies {
-            (self.replies, self.heard_at) = (replies, since);
+            (self.replies, self.heard_at, self.waits) = (replies, since, false);
             if self.told_at.take().is_some() {
                 log::info!("DHT nodes answer now");
             }
@@ -234,17 +246,30 @@ mod tests {
         let mut told = Vec::new();
         for second in 0..1_300 {
             let before = silence.told_at;
-            silence.heard(Duration::from_secs(second), 0);
+            silence.heard(Duration::from_secs(second), second + 1, 0);
             if silence.told_at != before {
                 told.push(second);
             }
         }
         assert_eq!(told, [15, 615, 1_215]);
-        silence.heard(Duration::from_secs(1_300), 1);
+        silence.heard(Duration::from_secs(1_300), 1_301, 1);
         assert_eq!(silence.told_at, None);
-        silence.heard(Duration::from_secs(1_419), 1);
+        silence.heard(Duration::from_secs(1_301), 1_302, 1);
+        silence.heard(Duration::from_secs(1_419), 1_302, 1);
         assert_eq!(silence.told_at, None);
-        silence.heard(Duration::from_secs(1_420), 1);
+        silence.heard(Duration::from_secs(1_420), 1_302, 1);
+        assert!(silence.told_at.is_some());
+    }
+
+    #[test]
+    fn silence_means_nothing_while_nothing_is_asked() {
+        let mut silence = Silence::default();
+        (0..10_000).for_each(|second| silence.heard(Duration::from_secs(second), 0, 0));
+        assert_eq!(silence.told_at, None);
+        silence.heard(Duration::from_secs(10_000), 1, 0);
+        silence.heard(Duration::from_secs(10_013), 1, 0);
+        assert_eq!(silence.told_at, None, "it has just been asked");
+        silence.heard(Duration::from_secs(10_015), 1, 0);
         assert!(silence.told_at.is_some());
     }
 }
