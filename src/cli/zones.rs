@@ -172,10 +172,7 @@ fn read_zones(files: &[String]) -> (ZoneFiles, Vec<String>) {
 }
 
 fn read_zone(file: &str) -> Result<FileZone, String> {
-    let text = String::from_utf8(read(file, ZONE_BYTES_MAX)?).map_err(|fault| {
-        let line = fault.as_bytes()[..fault.utf8_error().valid_up_to()].split(|byte| *byte == b'\n').count();
-        format!("{file}, line {line}: not UTF-8; write other bytes as \\DDD")
-    })?;
+    let text = read(file, ZONE_BYTES_MAX)?;
     let zone = FileZone::parse(file, &text).map_err(|fault| match fault.line {
         0 => format!("{file}: {}", fault.reason),
         line => format!("{file}, line {line}: {}", fault.reason),

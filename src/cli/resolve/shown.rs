@@ -336,7 +336,9 @@ mod tests {
         for (kind, data, text) in [
             (Kind::A, vec![127, 0, 0, 10], "127.0.0.10"),
             (Kind::AAAA, vec![0; 16], "::"),
-            (Kind::TXT, b"\x03a\"b".to_vec(), "a\"b"),
+            (Kind::TXT, b"\x03a\"b".to_vec(), r#""a\"b""#),
+            (Kind::HTTPS, b"\0\x01\0\0\x01\0\x03\x02h2".to_vec(), "1 . alpn=h2"),
+            (Kind(65_280), b"\x01".to_vec(), r"\# 1 01"),
         ] {
             let answer = Arc::new(Answer::local((&name, kind), 60, &[data]));
             let result = Ok(Given { answer, age: 1, source: Source::Memory });

@@ -7,8 +7,8 @@ use super::Action;
 use super::build::{Builder, LOCAL_TTL, LocalData, Trigger};
 use super::list::{Rank, bits_of, mask};
 use super::report::PolicyFault;
-use super::table::Scope;
-use crate::dns::zones::{Entry, Reader, RrSet, parse_data};
+use super::table::{RULES_MAX, Scope};
+use crate::dns::zones::{Entry, Reader, RrSet, expand_generate, parse_data};
 use crate::wire::dns::{Kind, Name, parent};
 
 /// Why a record of a zone makes no rule.
@@ -54,7 +54,14 @@ fn is_record(line: &str) -> bool {
 
 pub(super) fn read(builder: &mut Builder, text: &[u8]) -> Result<(), PolicyFault> {
     let mut apex = Name::ROOT;
-    let mut reader = Reader::new(text, Some(&Name::ROOT));
+    let expanded = expand_generate(text, TEXT_MAX).unwrap_or_else(|fault| {
+        builder.skip(fault.line);
+        None
+    });
+    let mut reader = match &expanded {
+        Some(expanded) => Reader::of_expanded(expanded, Some(&Name::ROOT)),
+        None => Reader::new(text, Some(&Name::ROOT)),
+    };
     while let Some(line) = reader.next_line() {
         let line = match line {
             Ok(line) => line,
@@ -178,3 +185,5 @@ fn action_of(kind: Kind, data: &[u8], trigger: &Trigger) -> Result<Action, Skip>
 
 /// Lines with content in which a zone says that it is one.
 const DETECT_LINES: usize = 200;
+/// Bytes with all that `$GENERATE` makes.
+const TEXT_MAX: usize = 50 * RULES_MAX;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::master::{Reader, Reason, ZoneFault};
 use super::zone::Zone;
 use crate::base::hash::sha256;
+use crate::base::text::bytes_without_bom;
 use crate::wire::dns::{Kind, Name};
 
 /// A zone as it was read from a file.
@@ -23,20 +24,23 @@ impl FileZone {
     /// Reads a file's text. The zone is what `$ORIGIN` says before the SOA record, or the owner of
     /// that; if neither is absolute, what the file is called, without `db.` before it or `.zone`,
     /// `.db` or `.txt` behind it.
-    pub fn parse(file: &str, text: &str) -> Result<Self, ZoneFault> {
+    ///
+    /// Text may be in any encoding: bytes that are not ASCII are data like others, as in BIND.
+    pub fn parse(file: &str, text: impl AsRef<[u8]>) -> Result<Self, ZoneFault> {
+        let text = bytes_without_bom(text.as_ref());
         let mut zone = Zone::parse(text, None);
         if zone.as_ref().is_err_and(|fault| fault.reason == Reason::NoOrigin)
             && let Some(origin) = origin_within(text).or_else(|| origin_of_name(file))
         {
             zone = Zone::parse(text, Some(&origin));
         }
-        Ok(Self { file: file.into(), digest: sha256(text.as_bytes()), zone: Arc::new(zone?) })
+        Ok(Self { file: file.into(), digest: sha256(text), zone: Arc::new(zone?) })
     }
 }
 
 /// The owner of the SOA, if it is the first record and absolute.
-fn origin_within(text: &str) -> Option<Name> {
-    let mut reader = Reader::new(text.as_bytes(), None);
+fn origin_within(text: &[u8]) -> Option<Name> {
+    let mut reader = Reader::new(text, None);
     let line = reader.next_line()?.ok()?;
     (line.kind == Kind::SOA).then(|| line.owner.clone())
 }

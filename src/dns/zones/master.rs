@@ -28,16 +28,20 @@ pub enum Reason {
     Class,
     /// The data does not fit its type.
     Data,
-    /// A directive other than `$ORIGIN` and `$TTL`.
+    /// A directive other than `$ORIGIN`, `$TTL` and `$GENERATE`.
     Directive,
     /// A DNAME beside another DNAME, or beside the NS of a delegation (RFC 6672, section 2.4).
     Dname,
+    /// A `$GENERATE` that is none, or makes a number below 0.
+    Generate,
     /// `$INCLUDE`: no other file is read.
     Include,
     /// An unknown type, or one that is no data.
     Kind,
     /// A name is none.
     Name(NameFault),
+    /// Data of a type that has no text of its own here.
+    NoText,
     /// No NS at the apex (RFC 1035, section 5.2).
     NoNs,
     /// A relative name, and nothing said to what.
@@ -111,7 +115,15 @@ pub struct Reader<'a> {
 impl<'a> Reader<'a> {
     /// Relative names belong to `origin` until `$ORIGIN` says otherwise.
     pub fn new(text: &'a [u8], origin: Option<&Name>) -> Self {
-        let entries = Entries { text, at: 0, line: 1 };
+        Self::over(Entries::new(text), origin)
+    }
+
+    /// Of a text in which `$GENERATE` was expanded.
+    pub fn of_expanded(text: &'a [u8], origin: Option<&Name>) -> Self {
+        Self::over(Entries { is_expanded: true, ..Entries::new(text) }, origin)
+    }
+
+    fn over(entries: Entries<'a>, origin: Option<&Name>) -> Self {
         Self {
             entries,
             tokens: Vec::new(),
@@ -142,6 +154,11 @@ impl<'a> Reader<'a> {
                 Err(reason) => Err(fault(reason)),
             });
         }
+    }
+
+    /// Takes this TTL for records that have none, as if `$TTL` had said so.
+    pub fn set_ttl(&mut self, ttl: u32) {
+        self.ttl_default = Some(ttl);
     }
 
     fn line(&self, line: u32, ttl: Option<u32>, kind: Kind, at: usize) -> Line<'_, 'a> {
@@ -203,7 +220,7 @@ pub fn read_name(token: Token<'_>, origin: Option<&Name>) -> Result<Name, Reason
     if token.text == b"@" && !token.quoted {
         return origin.cloned().ok_or(Reason::NoOrigin);
     }
-    let name = Name::parse(text(token.text)?).map_err(Reason::Name)?;
+    let name = Name::parse_bytes(token.text).map_err(Reason::Name)?;
     if is_absolute(token.text) {
         return Ok(name);
     }
@@ -243,19 +260,32 @@ fn is_class(text: &[u8]) -> bool {
 }
 
 /// Splits text into entries: lines, but for parentheses.
-struct Entries<'a> {
+pub(super) struct Entries<'a> {
     text: &'a [u8],
-    at: usize,
+    /// Where it has come to.
+    pub(super) at: usize,
+    /// Where the last entry starts.
+    pub(super) start: usize,
     line: u32,
+    /// [`ENTRY_END`] ends an entry within a line.
+    is_expanded: bool,
 }
 
 impl<'a> Entries<'a> {
+    pub(super) fn new(text: &'a [u8]) -> Self {
+        Self { text, at: 0, start: 0, line: 1, is_expanded: false }
+    }
+
     /// Fills `tokens` with the next entry that has any; says in which line it starts, and whether
     /// with white space. After a fault the rest of its line is skipped.
-    fn next_entry(&mut self, tokens: &mut Vec<Token<'a>>) -> Option<Result<(u32, bool), ZoneFault>> {
+    pub(super) fn next_entry(
+        &mut self,
+        tokens: &mut Vec<Token<'a>>,
+    ) -> Option<Result<(u32, bool), ZoneFault>> {
         loop {
             tokens.clear();
             let (line, first) = (self.line, *self.text.get(self.at)?);
+            self.start = self.at;
             match self.fill(tokens) {
                 Err(reason) => {
                     self.skip_line();
@@ -279,6 +309,10 @@ impl<'a> Entries<'a> {
                     }
                 }
                 b' ' | b'\t' | b'\r' => self.at += 1,
+                &ENTRY_END if self.is_expanded && !open => {
+                    self.at += 1;
+                    return Ok(());
+                }
                 b';' => self.at = self.line_end(),
                 b'(' if !open => (open, self.at) = (true, self.at + 1),
                 b')' if open => (open, self.at) = (false, self.at + 1),
@@ -307,6 +341,7 @@ impl<'a> Entries<'a> {
         while let Some(byte) = self.text.get(at) {
             match byte {
                 b' ' | b'\t' | b'\r' | b'\n' | b';' | b'(' | b')' => break,
+                &ENTRY_END if self.is_expanded => break,
                 b'\\' if self.text.get(at + 1).is_some_and(|next| *next != b'\n') => at += 2,
                 b'"' => at = self.quote_end(at + 1).ok_or(Reason::Quote)? + 1,
                 _ => at += 1,
@@ -356,10 +391,16 @@ impl fmt::Display for Reason {
             Self::CnameAndOther => "a CNAME beside other records of the same name",
             Self::Class => "a class other than IN",
             Self::Data => "the data does not fit the type",
-            Self::Directive => "only $ORIGIN NAME and $TTL TIME are known here",
+            Self::Directive => "only $ORIGIN NAME, $TTL TIME and $GENERATE are known here",
+            Self::Generate => "not a $GENERATE START-STOP[/STEP] OWNER [TTL] [CLASS] TYPE DATA",
             Self::Dname => "a DNAME beside another one, or beside the NS of a delegation",
             Self::Include => "$INCLUDE is not followed: put the records into one file",
-            Self::Kind => "not a type that a record can have",
+            Self::Kind => {
+                "not a type that a record can have; one without a name here is written TYPE65280 \\# LENGTH HEX (RFC 3597)"
+            }
+            Self::NoText => {
+                "this type has no text of its own here; write it as TYPEnnn \\# LENGTH HEX (RFC 3597)"
+            }
             Self::Name(NameFault::EmptyLabel) => "a name with an empty label",
             Self::Name(NameFault::LabelTooLong) => "a label of more than 63 bytes",
             Self::Name(NameFault::TooLong) => "a name of more than 255 bytes",
@@ -384,6 +425,8 @@ impl fmt::Display for Reason {
     }
 }
 
+/// Ends an entry that `$GENERATE` made, without a new line.
+pub(super) const ENTRY_END: u8 = 0x1e;
 /// RFC 2181, section 8.
 const TTL_MAX: u32 = i32::MAX as u32;
 /// Tokens of one entry. The longest data is 65,535 bytes, and in hexadecimal a token need hold no

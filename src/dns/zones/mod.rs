@@ -6,6 +6,7 @@
 mod answer;
 mod change;
 mod file;
+mod generate;
 mod master;
 mod rdata;
 mod saved;
@@ -23,10 +24,12 @@ use answer::Step;
 pub use change::{RECORD_EVENTS_MAX, ZoneChange, ZoneEvent, ZoneFacts};
 pub use file::FileZone;
 pub use master::{Reason, ZoneFault};
+pub use rdata::print as data_text;
 pub use zone::{RecordFacts, Zone};
 
 pub(super) use answer::{YXDOMAIN, put_set};
 pub(super) use change::{is_ahead, next_serial};
+pub(super) use generate::expand as expand_generate;
 pub(super) use master::Reader;
 pub(super) use rdata::parse as parse_data;
 pub(super) use zone::{Entry, RrSet, soa_minimum};

@@ -2,9 +2,10 @@
 //! beside what.
 
 use super::master::{Reader, Reason, ZoneFault};
-use super::rdata;
+use super::{generate, rdata};
 use crate::base::Rng;
 use crate::base::hash::{self, Map};
+use crate::base::text::bytes_without_bom;
 use crate::wire::dns::{Kind, Name, parent};
 
 /// A zone that we are the authority for.
@@ -64,24 +65,34 @@ impl Zone {
     ///
     /// An RRset with several TTLs has the least of them (RFC 2181, section 5.2); a record that
     /// stands there twice counts once.
-    pub fn parse(text: &str, origin: Option<&Name>) -> Result<Self, ZoneFault> {
+    pub fn parse(text: impl AsRef<[u8]>, origin: Option<&Name>) -> Result<Self, ZoneFault> {
+        let text = bytes_without_bom(text.as_ref());
         if text.len() > TEXT_MAX {
             return Err(ZoneFault { line: 0, reason: Reason::TooLarge });
         }
+        match generate::expand(text, TEXT_MAX)? {
+            Some(expanded) => Self::read(Reader::of_expanded(&expanded, origin), origin),
+            None => Self::read(Reader::new(text, origin), origin),
+        }
+    }
+
+    fn read(mut reader: Reader<'_>, origin: Option<&Name>) -> Result<Self, ZoneFault> {
         let mut zone = origin.map(Self::empty);
-        let mut reader = Reader::new(text.as_bytes(), origin);
         while let Some(line) = reader.next_line() {
             let line = line?;
             let fault = |reason| ZoneFault { line: line.line, reason };
             let data = rdata::parse(line.kind, line.data, line.origin).map_err(fault)?;
             // Where nothing else says it, the SOA's own TTL is how long its absence holds.
             let negative = (line.kind == Kind::SOA).then(|| soa_minimum(&data));
+            let is_alone = line.ttl.is_none();
             let ttl = line.ttl.or(negative).ok_or_else(|| fault(Reason::NoTtl))?;
             if zone.is_none() && line.kind != Kind::SOA {
                 return Err(fault(Reason::NoSoa));
             }
             let zone = zone.get_or_insert_with(|| Self::empty(line.owner));
             zone.insert(line.owner, line.kind, ttl, data).map_err(fault)?;
+            // And for how long all is there that says nothing else.
+            negative.filter(|_| is_alone).into_iter().for_each(|ttl| reader.set_ttl(ttl));
         }
         let whole = |reason| ZoneFault { line: 0, reason };
         let zone = zone.ok_or_else(|| whole(Reason::NoSoa))?;
@@ -406,6 +417,32 @@ mod tests {
     }
 
     #[test]
+    fn a_file_is_read_as_bind_reads_it() {
+        let lines = |text: &[u8]| Zone::parse(text, None).unwrap().to_master_file();
+        // Without any TTL that of the SOA's last number, with one that of the record before, and `$TTL`
+        // goes before both.
+        let ttls = |text: &str| -> Vec<u32> {
+            let zone = Zone::parse(text, None).unwrap();
+            zone.records().map(|record| record.ttl).collect()
+        };
+        let zone = "SOA . . 1 2 3 4 5\n NS .\na. A 192.0.2.1\n";
+        assert_eq!(ttls(&format!("a. {zone}")), [5, 5, 5]);
+        assert_eq!(ttls(&format!("a. 9 {zone}")), [9, 9, 9]);
+        assert_eq!(ttls(&format!("$TTL 7\na. {zone}")), [7, 7, 7]);
+        assert_eq!(ttls(&format!("a. {zone}b.a. 8 A 192.0.2.1\nc.a. A 192.0.2.1\n")), [5, 5, 5, 8, 5]);
+        // In any encoding; a byte order mark is no name.
+        let latin = b"; f\xfcr uns\r\n$TTL 5\na. SOA . . 1 2 3 4 5 ; gr\xfc\xdfe\n NS .\nm\xfcller.a. TXT \"gr\xfc\xdfe\"\n";
+        assert!(lines(latin).ends_with("m\\252ller.a. 5 IN TXT \"gr\\252\\223e\"\n"), "{}", lines(latin));
+        assert_eq!(lines(&[b"\xef\xbb\xbf", &latin[..]].concat()), lines(latin));
+        let generated = "$TTL 5\na. SOA . . 1 2 3 4 5\n NS .\n$GENERATE 1-20 h$.a. A 192.0.2.$\n";
+        assert_eq!(Zone::parse(generated, None).unwrap().records_count(), 22);
+        let fault = Zone::parse(format!("{generated}$GENERATE 250-260 h$.a. A 192.0.2.$\n\n"), None);
+        assert_eq!(fault.unwrap_err().pair(), (5, Reason::Data));
+        let fault = Zone::parse(format!("{generated}$GENERATE (1-2\nx$.a.\n) A 192.0.2.1\nz.a. A 1\n"), None);
+        assert_eq!(fault.unwrap_err().pair(), (8, Reason::Data), "later lines keep their numbers");
+    }
+
+    #[test]
     fn a_zone_that_is_none_says_the_line_and_why() {
         assert_eq!(fault("a CNAME b\na A 1.1.1.1"), (5, Reason::CnameAndOther));
         assert_eq!(fault("a A 1.1.1.1\n\na CNAME b"), (6, Reason::CnameAndOther));
@@ -421,7 +458,9 @@ mod tests {
         let parse = |text: &str| Zone::parse(text, None).unwrap_err().pair();
         assert_eq!(parse(""), (0, Reason::NoSoa));
         assert_eq!(parse("a. 5 NS b."), (1, Reason::NoSoa));
-        assert_eq!(parse("a. SOA . . 1 2 3 4 5\na. A 1.1.1.1"), (2, Reason::NoTtl));
+        assert_eq!(parse("a. SOA . . 1 2 3 4 5\na. A 1.1.1.1"), (0, Reason::NoNs));
+        let origin = Name::parse("a").unwrap();
+        assert_eq!(Zone::parse("b A 1.1.1.1", Some(&origin)).unwrap_err().pair(), (1, Reason::NoTtl));
         assert_eq!(parse("a. 5 SOA . . 1 2 3 4 5"), (0, Reason::NoNs));
     }
 
@@ -438,7 +477,7 @@ mod tests {
             "a. 4 IN A 1.1.1.1",
             "a. 4 IN A 1.1.1.2",
             "a. 9 IN NS b.",
-            "x.y.a. 4 IN A 1.1.1.1",
+            "x.y.a. 5 IN A 1.1.1.1",
         ];
         assert_eq!(
             (lines, zone.records_count(), zone.serial()),

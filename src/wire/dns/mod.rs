@@ -2,7 +2,7 @@
 //! with name compression, names and types.
 //!
 //! Made for the path on which a datagram is answered: nothing is allocated, nothing is decoded that
-//! is not asked for. Zones, policies and people's text go through hickory-proto instead.
+//! is not asked for.
 
 pub mod idn;
 mod kind;
@@ -12,7 +12,7 @@ mod opt;
 mod rdata;
 mod writer;
 
-pub use kind::{Kind, Rcode};
+pub use kind::{Field, Kind, Rcode};
 pub use message::{
     Cookies, Edns, Flags, Header, Message, NameAt, OptionCode, Question, Record, Records, Section,
 };

@@ -33,11 +33,16 @@ impl Name {
 
     /// From text, as a whole name whether or not it ends with a dot (RFC 1035, section 5.1).
     pub fn parse(text: &str) -> Result<Self, NameFault> {
+        Self::parse_bytes(text.as_bytes())
+    }
+
+    /// [`Name::parse`] of text in any encoding: labels are bytes.
+    pub fn parse_bytes(text: &[u8]) -> Result<Self, NameFault> {
         let mut name = Self { len: 0, bytes: [0; NAME_MAX] };
-        if text.is_empty() || text == "." {
+        if text.is_empty() || text == b"." {
             return if text.is_empty() { Err(NameFault::EmptyLabel) } else { Ok(Self::ROOT) };
         }
-        let mut rest = text.as_bytes();
+        let mut rest = text;
         while !rest.is_empty() {
             rest = name.parse_label(rest)?;
         }

@@ -1,11 +1,11 @@
 //! Names inside record data: which types have them where (RFC 3597, section 4), and the data
 //! without compression.
 
-use super::kind::Kind;
+use super::kind::{Field, Kind};
 use super::message::Record;
 use super::{Fault, Name};
 
-/// What record data of a type consists of, as far as names in it matter.
+/// Where names that may be compressed stand in record data.
 #[derive(Clone, Copy)]
 pub(super) struct Layout {
     /// Bytes before the first name.
@@ -18,26 +18,30 @@ pub(super) struct Layout {
     pub(super) compress: bool,
 }
 
-/// The layout of a type's data; `None` if it has no name that could be compressed.
+/// The layout of a type's data; `None` if it has no name that could be compressed, or texts before it.
 pub(super) fn layout(kind: Kind) -> Option<Layout> {
-    let (before, names, after, compress) = match kind {
-        Kind::NS | Kind::CNAME | Kind::PTR | Kind(3 | 4 | 7 | 8 | 9) => (0, 1, Some(0), true),
-        Kind::SOA => (0, 2, Some(20), true),
-        Kind(14) => (0, 2, Some(0), true),
-        Kind::MX => (2, 1, Some(0), true),
-        Kind::RP => (0, 2, Some(0), false),
-        // AFSDB, RT and KX.
-        Kind(18 | 21 | 36) => (2, 1, Some(0), false),
-        // PX.
-        Kind(26) => (2, 2, Some(0), false),
-        Kind::SRV => (6, 1, Some(0), false),
-        Kind::DNAME => (0, 1, Some(0), false),
-        // SIG and NXT, of old.
-        Kind(24) => (18, 1, None, false),
-        Kind(30) => (0, 1, None, false),
-        _ => return None,
-    };
-    Some(Layout { before, names, after, compress })
+    let fields = kind.fields();
+    let first = fields.iter().position(|field| *field == Field::Name)?;
+    let names = fields[first..].iter().take_while(|field| **field == Field::Name).count();
+    let before = fixed_sum(&fields[..first])?;
+    Some(Layout { before, names, after: fixed_sum(&fields[first + names..]), compress: kind.0 <= Kind::MX.0 })
+}
+
+/// Bytes of fields that all have a fixed size.
+fn fixed_sum(fields: &[Field]) -> Option<usize> {
+    fields.iter().map(|field| field.fixed_len()).sum()
+}
+
+impl Field {
+    fn fixed_len(self) -> Option<usize> {
+        match self {
+            Self::U8 | Self::Algorithm | Self::DigestType => Some(1),
+            Self::U16 | Self::Covered | Self::CertType => Some(2),
+            Self::U32 | Self::Ttl | Self::Time | Self::A => Some(4),
+            Self::Aaaa => Some(16),
+            _ => None,
+        }
+    }
 }
 
 /// Appends a record's data with its names written out and in lower case. Data of other types is
