@@ -17,6 +17,8 @@ mod questions;
 #[path = "support/servers.rs"]
 mod servers;
 mod support;
+#[path = "dns_zones/types.rs"]
+mod types;
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
