@@ -38,7 +38,7 @@ fn write(folder: &Path, name: &str, text: &str) -> PathBuf {
 #[test]
 fn wrong_usage_is_exit_code_2_and_a_sentence() {
     let home = home();
-    let cases: [(&[&str], &[&str]); 9] = [
+    let cases: [(&[&str], &[&str]); 10] = [
         (&["run", "--flowz", "7"], &["--flowz", "--help"]),
         (&["run", "--flows", "many"], &["`many` is not a number", "20k"]),
         (&["run", "--listen", "6881"], &["6881", "0.0.0.0:6881"]),
@@ -48,6 +48,7 @@ fn wrong_usage_is_exit_code_2_and_a_sentence() {
         (&["serch", "x"], &["serch"]),
         (&["swarm", "--nodes", "0"], &["--nodes"]),
         (&[], &["say what to do"]),
+        (&["run", "--disk-max", "200"], &["--disk-max", "200GiB"]),
     ];
     for (args, parts) in cases {
         fails(&run(home.path(), args, &[]), 2, parts);
@@ -130,7 +131,7 @@ fn config_show_as_json_is_a_value_a_line() {
         (row["value"].as_str(), row["origin"].as_str()),
         (Some("/var/lib/d/dht-hunter.db"), Some("default"))
     );
-    assert!(rows.len() > 50);
+    assert!(rows.len() > 35);
 }
 
 #[test]
@@ -159,6 +160,37 @@ fn help_shows_the_everyday_flags_and_all_of_them() {
     for command in ["run", "demo", "search", "find-node", "completions"] {
         assert!(commands.contains(command), "{command}");
     }
+}
+
+#[test]
+fn whoever_types_only_the_name_sees_what_there_is() {
+    let home = home();
+    let alone = stdout(&run(home.path(), &[], &[]));
+    for args in [&["help"][..], &["--help"]] {
+        let output = run(home.path(), args, &[]);
+        assert_eq!((output.status.code(), stdout(&output)), (Some(0), alone.clone()), "{args:?}");
+    }
+    assert!(alone.contains("Archive:\n  search ") && !alone.contains("not built"), "{alone}");
+    for hidden in ["doctor", "import", "client", "user", "node"] {
+        assert!(!alone.contains(&format!("\n  {hidden} ")), "{hidden}: {alone}");
+    }
+    let of_run = stdout(&run(home.path(), &["help", "run"], &[]));
+    assert!(of_run.contains("--profile") && !of_run.contains("--udp-batch"));
+    assert!(stdout(&run(home.path(), &["help", "run", "--all"], &[])).contains("--udp-batch"));
+    let db = run(home.path(), &["db"], &[]);
+    assert!(db.status.code() == Some(2) && stdout(&db).contains("reindex"));
+}
+
+#[test]
+fn settings_that_are_not_built_are_not_shown_unless_they_were_given() {
+    let home = home();
+    let shown = |args: &[&str]| {
+        let text = stdout(&run(home.path(), &[&["config", "show"], args].concat(), &[]));
+        text.lines().map(|line| line.split_whitespace().next().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let names = shown(&[]);
+    assert!(names.contains(&"flows".to_owned()) && !names.contains(&"redis".to_owned()), "{names:?}");
+    assert!(shown(&["--redis", "redis://x"]).contains(&"redis".to_owned()));
 }
 
 #[test]
@@ -229,6 +261,17 @@ fn single_operations_end_by_what_was_asked() {
     assert_eq!(code(&["peers", unknown]).0, 3);
     assert_eq!(code(&["scrape", known]).0, 0);
     assert_eq!(code(&["scrape", unknown]).0, 3);
+    let json = run(home.path(), &[&["peers", known, "--json"], &dht[..]].concat(), &[]);
+    let rows: Vec<serde_json::Value> =
+        stdout(&json).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let peers = rows.iter().filter(|row| row["peer"].is_string()).count();
+    assert!(peers > 0 && rows.len() == peers + 1, "nothing but the answer: {rows:?}");
+    assert_eq!(rows[peers]["done"]["peers_found"], peers);
+    let json = run(home.path(), &[&["scrape", known, "--json"], &dht[..]].concat(), &[]);
+    let rows: Vec<serde_json::Value> =
+        stdout(&json).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let estimate = rows.iter().find(|row| row["leechers"].is_u64()).unwrap();
+    assert!(estimate["seeders"].is_u64() && estimate["peers"].is_null(), "{rows:?}");
     let (announced, said) = code(&["announce", unknown, "7000"]);
     assert!(announced == 0 && said.contains("announced to 8"), "{said}");
     let all: Vec<&str> = swarm.infohashes.iter().map(String::as_str).collect();
@@ -238,6 +281,83 @@ fn single_operations_end_by_what_was_asked() {
     let said = String::from_utf8(some.stderr.clone()).unwrap();
     assert!(some.status.code() == Some(1) && said.contains("1 of 2 torrents were fetched"), "{said}");
     assert_eq!(code(&["fetch", unknown, "--timeout", "2s"]).0, 3);
+    // Nothing is left to be asked long before that: this ends by itself.
+    let (given_up, _) = code(&["fetch", unknown, "--timeout", "off"]);
+    assert_eq!(given_up, 3);
+    files_are_compared(home.path(), &swarm, known);
+}
+
+/// A file of that name is no proof that the torrent is there.
+fn files_are_compared(home: &Path, swarm: &Swarm, known: &str) {
+    let fetch = || {
+        let args = ["fetch", known, "-o", "some", "--json", "--bootstrap", swarm.bootstrap.as_str()];
+        let output = run(home, &args, &[]);
+        let row: serde_json::Value =
+            serde_json::from_str(stdout(&output).lines().next().unwrap_or("null")).unwrap();
+        (output, row)
+    };
+    let (first, row) = fetch();
+    assert_eq!((first.status.code(), row["asked"].as_str()), (Some(0), Some(known)));
+    let path = home.join(row["file"].as_str().unwrap());
+    let whole = std::fs::read(&path).unwrap();
+    assert!(whole.starts_with(b"d4:info"));
+    for broken in [&b""[..], &whole[..whole.len() / 2], &[b'x'; 4_000]] {
+        std::fs::write(&path, broken).unwrap();
+        assert_eq!(fetch().0.status.code(), Some(0));
+        assert_eq!(std::fs::read(&path).unwrap(), whole, "made whole again");
+    }
+    std::fs::remove_file(&path).unwrap();
+    std::fs::create_dir(&path).unwrap();
+    let (folder, row) = fetch();
+    assert_eq!((folder.status.code(), row["found"].as_bool()), (Some(1), Some(false)));
+    assert!(row["why"].as_str().is_some_and(|why| why.contains("is a folder")), "{row}");
+}
+
+/// Answers every datagram with a KRPC error for as long as the test runs; its address.
+fn refusing_node() -> String {
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let addr = socket.local_addr().unwrap().to_string();
+    std::thread::spawn(move || {
+        let mut buffer = [0; 2_048];
+        while let Ok((len, from)) = socket.recv_from(&mut buffer) {
+            let query = &buffer[..len];
+            // The transaction id is the last string before `1:y`.
+            let Some(at) = query.windows(3).rposition(|part| part == b"1:t") else { continue };
+            let digits = query[at + 3..].iter().take_while(|c| c.is_ascii_digit()).count();
+            let size: usize = String::from_utf8_lossy(&query[at + 3..at + 3 + digits]).parse().unwrap();
+            let id = &query[at + 3..at + 4 + digits + size];
+            let reply = [&b"d1:eli202e12:Server Errore1:t"[..], id, b"1:y1:ee"].concat();
+            socket.send_to(&reply, from).unwrap();
+        }
+    });
+    addr
+}
+
+#[test]
+fn a_node_that_refuses_is_no_silent_network() {
+    let home = home();
+    let node = refusing_node();
+    let hash = "0639a1e24fbb8ab277df033476ab0de10fab3bdc";
+    let ping = run(home.path(), &["ping", &node, "--timeout", "off"], &[]);
+    let said = String::from_utf8(ping.stderr.clone()).unwrap();
+    assert!(ping.status.code() == Some(3) && said.contains("202 Server Error"), "{said}");
+    for args in [&["peers", hash][..], &["find-node", hash], &["fetch", hash]] {
+        let args = [args, &["--bootstrap", &node, "--timeout", "off"]].concat();
+        let output = run(home.path(), &args, &[]);
+        let said = String::from_utf8(output.stderr.clone()).unwrap();
+        assert!(output.status.code() == Some(1) && said.contains("error"), "{args:?}: {said}");
+        assert!(!said.contains("whether UDP gets out"), "{args:?}: {said}");
+    }
+}
+
+#[test]
+fn a_refused_connection_ends_what_has_nobody_else_to_ask() {
+    let home = home();
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let hash = "0639a1e24fbb8ab277df033476ab0de10fab3bdc";
+    let output = run(home.path(), &["fetch", hash, "--peer", &closed, "--timeout", "off"], &[]);
+    let said = String::from_utf8(output.stderr.clone()).unwrap();
+    assert!(output.status.code() == Some(3) && said.contains("the only peer known"), "{said}");
 }
 
 #[test]

@@ -7,8 +7,10 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use dht_hunter::base::{Id, hash};
 use dht_hunter::engine::config::{Config, Rates};
-use dht_hunter::engine::io::{Answer, Command, CommandId};
+use dht_hunter::engine::io::{Answer, Command, CommandId, NotKept, Round};
+use dht_hunter::metadata::{Filter, torrent};
 use dht_hunter::sim::{HostId, Link, World};
 
 const PING: CommandId = CommandId(1);
@@ -59,6 +61,93 @@ fn two_engines_ping_and_one_fetches_from_the_other() {
         let torrent = world.store_of(a).torrents.values().next().expect("stored");
         assert_eq!(torrent.name, b"test.file", "seed {seed}");
         world.engine_of(a).check_invariants();
+    }
+}
+
+/// v1 and v2 in one dictionary (BEP 52), and its two hashes in the DHT.
+fn hybrid() -> (Bytes, [Id; 2]) {
+    let root = "r".repeat(32);
+    let text = format!(
+        "d9:file treed1:ad0:d6:lengthi5e11:pieces root32:{root}eee6:lengthi5e12:meta versioni2e4:name1:a12:piece \
+         lengthi16384e6:pieces20:{}e",
+        "p".repeat(20)
+    );
+    let v2 = Id::from_slice(&hash::sha256(text.as_bytes())[..20]).expect("20 bytes");
+    (Bytes::from(text.clone()), [Id(hash::sha1(text.as_bytes())), v2])
+}
+
+fn said(world: &World, host: HostId, id: CommandId, wanted: impl Fn(&Answer) -> bool) -> bool {
+    world.answers(host).iter().any(|(of, answer)| *of == id && wanted(answer))
+}
+
+#[test]
+fn whoever_waits_for_either_hash_of_a_hybrid_is_answered() {
+    for (seed, filtered) in [(0, false), (1, false), (2, true)] {
+        let mut world = World::new(seed, Link::default());
+        let filter = if filtered { Filter::parse("word a").expect("a filter") } else { Filter::default() };
+        let a = world.add(addr(1), Config { filter, ..config() });
+        let b = world.add(addr(2), config());
+        let (info, [v1, v2]) = hybrid();
+        assert_eq!(world.engine_of(b).share(info), v1);
+        world.command(a, Command::Fetch(PING, v1, vec![addr(2)]));
+        world.command(a, Command::Fetch(FETCH, v2, vec![addr(2)]));
+        let both = |world: &mut World| done(world, a, PING).is_some() && done(world, a, FETCH).is_some();
+        assert!(world.run(Duration::from_secs(60), both), "seed {seed}: one is never told");
+        for id in [PING, FETCH] {
+            assert_eq!(done(&world, a, id), Some(!filtered), "seed {seed}");
+            let came = said(&world, a, id, |answer| match answer {
+                Answer::Torrent(torrent) => torrent.infohash == v1,
+                Answer::NotKept(why) => filtered && matches!(**why, NotKept::Filtered(_)),
+                _ => false,
+            });
+            assert!(came, "seed {seed}");
+        }
+    }
+}
+
+#[test]
+fn a_verified_dictionary_that_is_no_torrent_is_told_as_such() {
+    let mut world = World::new(1, Link::default());
+    let (a, b) = (world.add(addr(1), config()), world.add(addr(2), config()));
+    let hash = world.engine_of(b).share(Bytes::from_static(b"d4:name1:xe"));
+    world.command(a, Command::Fetch(FETCH, hash, vec![addr(2)]));
+    assert!(world.run(Duration::from_secs(60), |world| done(world, a, FETCH).is_some()));
+    assert_eq!(done(&world, a, FETCH), Some(false));
+    let told = |answer: &Answer| matches!(answer, Answer::NotKept(why) if matches!(**why, NotKept::NoTorrent(torrent::Error::NoFiles)));
+    assert!(said(&world, a, FETCH, told));
+}
+
+#[test]
+fn a_filter_that_comes_while_a_command_waits_ends_it() {
+    let mut world = World::new(2, Link::default());
+    let a = world.add(addr(1), config());
+    let hash = Id([5; 20]);
+    world.command(a, Command::Fetch(FETCH, hash, vec![addr(9)]));
+    world.run(Duration::from_secs(3), |_| false);
+    assert_eq!(done(&world, a, FETCH), None);
+    world.command(a, Command::SetFilter(Filter::parse(&format!("hash {hash}")).expect("a filter")));
+    assert!(world.run(Duration::from_secs(1), |world| done(world, a, FETCH).is_some()));
+    assert!(said(&world, a, FETCH, |answer| matches!(answer, Answer::NotKept(_))));
+}
+
+#[test]
+fn a_command_is_told_when_there_is_nothing_left_to_ask() {
+    let mut world = World::new(3, Link::default());
+    let hosts: Vec<_> = (1..=10).map(|last| world.add(addr(last), config())).collect();
+    let alone = world.add(addr(100), config());
+    for host in &hosts[1..] {
+        world.command(*host, Command::Bootstrap(vec![addr(1)]));
+    }
+    world.run(Duration::from_secs(30), |_| false);
+    world.command(hosts[2], Command::Fetch(FETCH, Id([7; 20]), Vec::new()));
+    world.command(hosts[3], Command::Fetch(FETCH, Id([7; 20]), vec![addr(200)]));
+    world.command(alone, Command::Fetch(FETCH, Id([7; 20]), vec![addr(200)]));
+    for (host, round) in [(hosts[2], Round::NoPeers), (hosts[3], Round::PeersFailed), (alone, Round::NoNodes)]
+    {
+        let told = |world: &mut World| {
+            said(world, host, FETCH, |answer| matches!(answer, Answer::Round(how) if *how == round))
+        };
+        assert!(world.run(Duration::from_secs(60), told), "{round:?}");
     }
 }
 

@@ -7,6 +7,8 @@ use serde_json::{Value, json};
 
 use super::failure::Failure;
 use super::flags::PlaceFlags;
+use super::run::log_if_asked;
+use super::settings::RunSettings;
 use super::torrent_json::hex;
 use super::units::{human_count, human_duration, human_size};
 use crate::base::UnixTime;
@@ -15,12 +17,24 @@ use crate::model::torrent::display_name;
 use crate::reactor::sys::rights::open_to_others;
 use crate::store::schema::{beside, canonical};
 use crate::store::search::tokenize::WORDS_MAX;
-use crate::store::{Archive, ArchiveError, IndexError, Note, OpenError, Stored};
+use crate::store::{Archive, ArchiveError, IndexError, Keeper, Note, OpenError, Stored};
 
 /// Opens the archive that the flags name, for reading only; never creates one.
 pub fn open(place: &PlaceFlags) -> Result<Archive, Failure> {
-    let db = place.settings()?.db;
-    Archive::open_read_only(&db).map_err(|fault| open_failure(&db, fault))
+    let settings = place.settings()?;
+    open_at(&settings.db, &settings)
+}
+
+/// Opens this archive for reading only; logs if the settings ask for it.
+pub fn open_at(db: &Path, settings: &RunSettings) -> Result<Archive, Failure> {
+    log_if_asked(settings.given_log())?;
+    Archive::open_read_only(db).map_err(|fault| open_failure(db, fault))
+}
+
+/// Opens this archive for writing, while no engine runs; logs if the settings ask for it.
+pub fn keeper(db: &Path, settings: &RunSettings) -> Result<Keeper, Failure> {
+    log_if_asked(settings.given_log())?;
+    Keeper::open(db).map_err(|fault| open_failure(db, fault))
 }
 
 /// Says what other users may read of an archive, and how to mend it.
@@ -48,7 +62,10 @@ pub fn open_failure(db: &Path, fault: OpenError) -> Failure {
     }
     Failure::failed(match fault {
         OpenError::Missing => {
-            format!("there is no archive at {db}; `dht-hunter run` makes one, --db names another")
+            let demo = super::demo::latest();
+            let demo =
+                demo.map_or_else(String::new, |demo| format!("; that of a demo is --db {}", demo.display()));
+            format!("there is no archive at {db}; `dht-hunter run` makes one, --db names another{demo}")
         }
         OpenError::Denied => {
             format!(

@@ -9,13 +9,13 @@ use clap_complete::Shell;
 use super::flags::{PlaceFlags, RunFlags};
 use super::keys::{parse_address, parse_host};
 use super::network::args::NetworkCommand;
-use super::target::{Target, parse_target};
+use super::target::{Start, Target, parse_start, parse_target};
 use super::units::{parse_count, parse_duration, parse_percent, parse_rate, parse_size};
 
 /// Crawls the BitTorrent Mainline DHT and keeps a searchable archive of its torrents
 #[derive(Debug, Parser)]
 #[command(name = "dht-hunter", version, max_term_width = 110, after_help = AFTER_HELP)]
-#[command(disable_help_subcommand = true, subcommand_required = true, arg_required_else_help = true)]
+#[command(subcommand_required = true, arg_required_else_help = true, help_template = TEMPLATE)]
 pub struct Cli {
     /// Print JSON, one value a line
     #[arg(long, global = true)]
@@ -58,8 +58,9 @@ pub enum Command {
     /// Write torrents out as .torrent, magnet, CSV or JSON lines
     Export(Export),
     /// Read torrents or infohashes in (not built yet)
+    #[command(hide = true)]
     Import(Import),
-    /// Remove torrents for ever
+    /// Remove torrents, or bring back the last that were removed
     Delete(Delete),
     /// Try a filter
     #[command(subcommand)]
@@ -70,17 +71,22 @@ pub enum Command {
     #[command(subcommand)]
     Network(NetworkCommand),
     /// Follow events over WebSocket (not built yet)
+    #[command(hide = true)]
     Client(Client),
     /// Users (not built yet)
+    #[command(hide = true)]
     User(Words),
     /// API keys (not built yet)
+    #[command(hide = true)]
     Key(Words),
     /// This box in the mesh (not built yet)
+    #[command(hide = true)]
     Node(Node),
     /// Care of the archive
     #[command(subcommand)]
     Db(DbCommand),
     /// Find out what keeps a crawl from going well (not built yet)
+    #[command(hide = true)]
     Doctor,
     /// Exit code for container health checks
     Health(Health),
@@ -198,6 +204,9 @@ pub struct Dht {
     /// When to give up; 0 or off: never
     #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "30s")]
     pub timeout: Duration,
+    /// What is logged: a level, or env_logger's syntax; also DHT_HUNTER_LOG
+    #[arg(long, value_name = "TEXT")]
+    pub log: Option<String>,
 }
 
 /// `ping`
@@ -266,8 +275,8 @@ pub struct Fetch {
 /// `search`
 #[derive(Debug, Args)]
 pub struct Search {
-    /// Words of names and file names; "some words" for these in a row, -word for none with it
-    #[arg(required = true)]
+    /// Words of names and file names; "some words" for these in a row, -word for none with it; without
+    /// any the newest torrents
     pub words: Vec<String>,
     /// Show the files that match, too
     #[arg(long)]
@@ -275,6 +284,9 @@ pub struct Search {
     /// Only torrents at least this large
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     pub min_size: Option<u64>,
+    /// Only torrents at most this large
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    pub max_size: Option<u64>,
     /// What comes first
     #[arg(long, value_enum, default_value_t = Sort::Relevance)]
     pub sort: Sort,
@@ -305,9 +317,9 @@ pub enum Sort {
 /// `show`
 #[derive(Debug, Args)]
 pub struct Show {
-    /// Hex, base32, magnet or v2
-    #[arg(value_parser = parse_target)]
-    pub infohash: Target,
+    /// Hex, base32, magnet or v2; of hex the first digits, if only one torrent begins so
+    #[arg(value_parser = parse_start)]
+    pub infohash: Start,
     /// Where the archive is.
     #[command(flatten)]
     pub place: PlaceFlags,
@@ -316,6 +328,9 @@ pub struct Show {
 /// `stats`
 #[derive(Debug, Args)]
 pub struct Stats {
+    /// The archive, as with --db
+    #[arg(value_name = "FILE", conflicts_with = "db")]
+    pub file: Option<PathBuf>,
     /// Where the archive is.
     #[command(flatten)]
     pub place: PlaceFlags,
@@ -364,12 +379,21 @@ pub struct Import {
 /// `delete`
 #[derive(Debug, Args)]
 pub struct Delete {
-    /// Words that must all match, or infohashes
-    #[arg(value_name = "QUERY", required = true)]
+    /// Words that must all be in a torrent's name, or infohashes
+    #[arg(value_name = "QUERY", required_unless_present = "undo")]
     pub query: Vec<String>,
+    /// Words may be in the names of files, too
+    #[arg(long)]
+    pub files: bool,
     /// Only say what would be removed
     #[arg(long)]
     pub dry_run: bool,
+    /// Do not ask
+    #[arg(long)]
+    pub yes: bool,
+    /// Bring back what the last deletion took, up to seven days later
+    #[arg(long, conflicts_with_all = ["query", "files", "dry_run"])]
+    pub undo: bool,
     /// Where the archive is.
     #[command(flatten)]
     pub place: PlaceFlags,
@@ -496,6 +520,9 @@ pub struct Completions {
     #[arg(value_enum)]
     pub shell: Shell,
 }
+
+/// The heading, then [`super::help`]'s list of commands in groups.
+const TEMPLATE: &str = "{about}\n\n{usage-heading} {usage}\n\n{before-help}Options:\n{options}{after-help}";
 
 const AFTER_HELP: &str = "\
 Every flag can be an environment variable (--packets-out: DHT_HUNTER_PACKETS_OUT) and every setting of \

@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::failure::{Failure, Outcome};
 use super::flags::RunFlags;
+use super::layers::Origin;
 use super::print::{Align, Out, table};
 
 /// Prints what `run` with the same flags would use.
@@ -13,6 +14,8 @@ pub fn show(flags: &RunFlags, json: bool) -> Result<Outcome, Failure> {
     let rows: Vec<[String; 3]> = settings
         .given
         .iter()
+        // What is not built counts for nothing, unless it was given: then it is found here.
+        .filter(|(key, given)| key.built || given.origin != Origin::Default)
         .map(|(key, given)| [key.name.to_owned(), given.values.join(" "), given.origin.to_string()])
         .collect();
     if json {

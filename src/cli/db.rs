@@ -11,7 +11,7 @@ use super::args::{DbCommand, DbFile, DbPlace};
 use super::failure::{Failure, Outcome};
 use super::print::Out;
 use super::units::{human_count, human_size};
-use crate::store::{ArchiveError, CheckReport, Keeper, restore};
+use crate::store::{ArchiveError, CheckReport, restore};
 
 /// Does one of them.
 pub fn run(command: &DbCommand, json: bool) -> Result<Outcome, Failure> {
@@ -19,7 +19,7 @@ pub fn run(command: &DbCommand, json: bool) -> Result<Outcome, Failure> {
         DbCommand::Check(args) => check(args, json),
         DbCommand::Compact(args) => compact(args, json),
         DbCommand::Backup(args) => backup(args),
-        DbCommand::Restore(args) => put_back(args),
+        DbCommand::Restore(args) => put_back(args, json),
         DbCommand::Reindex(args) => reindex(args, json),
     }
 }
@@ -85,8 +85,10 @@ fn remedy(report: &CheckReport) -> &'static str {
 }
 
 fn compact(args: &DbPlace, json: bool) -> Result<Outcome, Failure> {
-    let db = args.place.settings()?.db;
-    let (before, after) = keeper(&db)?.compact().map_err(|fault| archive::failure(&db, fault))?;
+    let settings = args.place.settings()?;
+    let db = settings.db.clone();
+    let (before, after) =
+        archive::keeper(&db, &settings)?.compact().map_err(|fault| archive::failure(&db, fault))?;
     let mut out = Out::new();
     if json {
         out.json(&json!({"before_bytes": before, "after_bytes": after}))?;
@@ -116,7 +118,7 @@ fn backup(args: &DbFile) -> Result<Outcome, Failure> {
     Ok(Outcome::Done)
 }
 
-fn put_back(args: &DbFile) -> Result<Outcome, Failure> {
+fn put_back(args: &DbFile, json: bool) -> Result<Outcome, Failure> {
     let db = args.place.settings()?.db;
     if let (Ok(from), Ok(to)) = (args.file.canonicalize(), db.canonicalize())
         && from == to
@@ -130,12 +132,13 @@ fn put_back(args: &DbFile) -> Result<Outcome, Failure> {
         ArchiveError::Database(fault) => archive::open_failure(&blamed(&db, &args.file, fault), fault),
         other => archive::failure(&db, other),
     })?;
+    let (from, to) = (args.file.display(), db.display());
     let mut out = Out::new();
-    out.line(&format!(
-        "{} is in place of {}; the search index is made anew at the next start",
-        args.file.display(),
-        db.display()
-    ))?;
+    if json {
+        out.json(&json!({"restored": from.to_string(), "db": to.to_string()}))?;
+    } else {
+        out.line(&format!("{from} is in place of {to}; the search index is made anew at the next start"))?;
+    }
     out.flush()?;
     Ok(Outcome::Done)
 }
@@ -150,9 +153,10 @@ fn blamed(db: &Path, copy: &Path, fault: crate::store::OpenError) -> PathBuf {
 }
 
 fn reindex(args: &DbPlace, json: bool) -> Result<Outcome, Failure> {
-    let db = args.place.settings()?.db;
+    let settings = args.place.settings()?;
+    let db = settings.db.clone();
     let bar = bar("indexing");
-    let done = keeper(&db)?.reindex(&mut |done, total| advance(&bar, done, total));
+    let done = archive::keeper(&db, &settings)?.reindex(&mut |done, total| advance(&bar, done, total));
     bar.finish_and_clear();
     let count = done.map_err(|fault| archive::failure(&db, fault))?;
     let mut out = Out::new();
@@ -163,10 +167,6 @@ fn reindex(args: &DbPlace, json: bool) -> Result<Outcome, Failure> {
     }
     out.flush()?;
     Ok(Outcome::Done)
-}
-
-fn keeper(db: &Path) -> Result<Keeper, Failure> {
-    Keeper::open(db).map_err(|fault| archive::open_failure(db, fault))
 }
 
 /// Shown on a terminal only.

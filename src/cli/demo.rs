@@ -9,22 +9,25 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use serde_json::json;
+
 use super::args::Demo;
 use super::failure::{Failure, Outcome};
 use super::launch::{self, launch};
 use super::live::{self, Live};
 use super::print::Out;
-use super::units::human_count;
+use super::units::{human_count, human_duration};
 use super::{archive, run as run_command, swarm};
 use crate::base::InfoHash;
-use crate::engine::Engine;
 use crate::engine::config::{Config, Rates};
 use crate::engine::io::{Command, Event};
+use crate::engine::{Engine, Whereabouts};
 use crate::reactor::{self, Handle, Listen, Observer, ReactorConfig};
 use crate::store::{Archive, StoreConfig};
 
-/// Crawls a swarm of its own until Ctrl-C, then names the commands to try next.
-pub fn run(args: &Demo) -> Result<Outcome, Failure> {
+/// Crawls a swarm of its own until Ctrl-C, then names the commands to try next. With `json` standard
+/// output has nothing but JSON, one value a line.
+pub fn run(args: &Demo, json: bool) -> Result<Outcome, Failure> {
     if args.nodes == 0 || args.torrents == 0 {
         return Err(Failure::usage(
             "a swarm has at least one node and one torrent; give --nodes and --torrents from 1",
@@ -40,20 +43,53 @@ pub fn run(args: &Demo) -> Result<Outcome, Failure> {
     say(&format!("building {} nodes and {} torrents", human_count(args.nodes), human_count(args.torrents)));
     let stop = Arc::new(AtomicBool::new(false));
     let (thread, bootstrap, reachable) = raise(args, &stop)?;
-    say(&format!("crawling them from {bootstrap}; Ctrl-C ends it"));
     let tally = Tally::new(&reachable, &place.db);
-    let crawled = crawl(&place, bootstrap, tally);
+    if json {
+        print_json(&json!({
+            "bootstrap": bootstrap.to_string(),
+            "db": place.db.display().to_string(),
+            "nodes": args.nodes,
+            "torrents": args.torrents,
+            "reachable": reachable.len(),
+            "stored_before": tally.before,
+        }))?;
+    }
+    say(&format!("crawling them from {bootstrap} into {}; Ctrl-C ends it", place.db.display()));
+    let crawled = crawl(&place, bootstrap, tally, json);
     stop.store(true, Ordering::Relaxed);
     drop(thread.join());
     let watch = crawled?;
-    say(&watch.tally.sentence(watch.started.elapsed()));
+    let since = watch.started.elapsed();
     let (stored, words) = findings(&place.db)?;
+    if json {
+        let mut value = watch.tally.to_json(since);
+        value["torrents"] = stored.into();
+        value["db_is_kept"] = place.temporary.is_none().into();
+        print_json(&json!({ "done": value }))?;
+        return Ok(Outcome::Done);
+    }
+    say(&watch.tally.sentence(since));
     let mut out = Out::new();
     for line in farewell(stored, &words, &place) {
         out.line(&line)?;
     }
     out.flush()?;
     Ok(Outcome::Done)
+}
+
+/// The archive of a demo that runs, or of the last that was killed, if there is one.
+pub fn latest() -> Option<PathBuf> {
+    let entries = std::fs::read_dir(std::env::temp_dir()).ok()?;
+    let of_demo = entries.flatten().filter(|entry| entry.file_name().to_string_lossy().starts_with(FOLDER));
+    let archives = of_demo.map(|entry| entry.path().join(ARCHIVE));
+    let dated = archives.filter_map(|db| Some((db.metadata().ok()?.modified().ok()?, db)));
+    dated.max().map(|(_, db)| db)
+}
+
+fn print_json(value: &serde_json::Value) -> Result<(), Failure> {
+    let mut out = Out::new();
+    out.json(value)?;
+    out.flush()
 }
 
 /// Where the archive lies. A temporary one is removed in the end.
@@ -70,11 +106,11 @@ impl Place {
         }
         let mut fault = None;
         for number in 0..FOLDERS_TRIED {
-            let name = format!("dht-hunter-demo-{}-{number}", std::process::id());
+            let name = format!("{FOLDER}{}-{number}", std::process::id());
             let folder = std::env::temp_dir().join(name);
             // Not one that is there: it may be somebody else's.
             match std::fs::create_dir(&folder) {
-                Ok(()) => return Ok(Self { db: folder.join("demo.db"), temporary: Some(folder) }),
+                Ok(()) => return Ok(Self { db: folder.join(ARCHIVE), temporary: Some(folder) }),
                 Err(error) => fault = Some(error),
             }
         }
@@ -98,19 +134,22 @@ impl Drop for Place {
 struct Tally {
     reachable: BTreeSet<InfoHash>,
     stored: BTreeSet<InfoHash>,
+    /// How many of those an earlier demo had stored.
+    before: usize,
     /// Handed to the archive, in this order, and not acknowledged yet. A hybrid may come twice.
     waiting: VecDeque<InfoHash>,
     acknowledged: u64,
 }
 
 impl Tally {
-    /// What an archive of an earlier demo holds counts as stored.
+    /// What an archive of an earlier demo holds is stored, but not by this one.
     fn new(reachable: &[InfoHash], db: &Path) -> Self {
         let reachable: BTreeSet<_> = reachable.iter().copied().collect();
         let before = Archive::open_read_only(db).ok();
         let before = before.iter().flat_map(Archive::export).filter_map(Result::ok);
-        let stored = before.map(|torrent| torrent.infohash).filter(|hash| reachable.contains(hash)).collect();
-        Self { reachable, stored, waiting: VecDeque::new(), acknowledged: 0 }
+        let stored: BTreeSet<_> =
+            before.map(|torrent| torrent.infohash).filter(|hash| reachable.contains(hash)).collect();
+        Self { before: stored.len(), reachable, stored, waiting: VecDeque::new(), acknowledged: 0 }
     }
 
     /// The archive has acknowledged this many torrents since the start.
@@ -121,8 +160,64 @@ impl Tally {
         self.acknowledged = count;
     }
 
+    /// The last line of progress that was passed.
+    fn milestone(&self) -> Option<f64> {
+        MILESTONES.into_iter().rfind(|milestone| self.share() >= *milestone)
+    }
+
+    /// Why those that are missing are.
+    fn missing(&self, whereabouts: impl Fn(&InfoHash) -> Whereabouts) -> String {
+        let [mut unheard, mut waiting, mut under_way, mut given_up] = [0u64; 4];
+        let mut soonest: Option<Duration> = None;
+        for hash in self.reachable.difference(&self.stored) {
+            match whereabouts(hash) {
+                Whereabouts::Unheard => unheard += 1,
+                Whereabouts::UnderWay => under_way += 1,
+                Whereabouts::Settled => given_up += 1,
+                Whereabouts::Waiting(wait) => {
+                    waiting += 1;
+                    soonest = Some(soonest.map_or(wait, |other| other.min(wait)));
+                }
+            }
+        }
+        let next =
+            soonest.map_or_else(String::new, |wait| format!(", the first in {}", human_duration(wait)));
+        let parts = [
+            (
+                unheard,
+                "not named by any node yet: nodes name 20 of their torrents at a time, others a minute later"
+                    .to_owned(),
+            ),
+            (under_way, "being looked up or fetched".to_owned()),
+            (waiting, format!("to be tried again because no peer gave them{next}")),
+            (given_up, "stored under their other hash, or deleted, refused or given up".to_owned()),
+        ];
+        let parts: Vec<String> = parts
+            .iter()
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, what)| format!("{} {what}", human_count(*count)))
+            .collect();
+        let missing = (self.reachable.len() - self.stored.len()) as u64;
+        format!("{} missing: {}", human_count(missing), parts.join("; "))
+    }
+
     fn share(&self) -> f64 {
         self.stored.len() as f64 / self.reachable.len().max(1) as f64
+    }
+
+    /// Stored by this demo.
+    fn fresh(&self) -> u64 {
+        (self.stored.len() - self.before) as u64
+    }
+
+    fn to_json(&self, since: Duration) -> serde_json::Value {
+        json!({
+            "stored": self.fresh(),
+            "stored_before": self.before,
+            "reachable": self.reachable.len(),
+            "missing": self.reachable.len() - self.stored.len(),
+            "seconds": (since.as_secs_f64() * 10.0).round() / 10.0,
+        })
     }
 
     fn sentence(&self, since: Duration) -> String {
@@ -130,9 +225,14 @@ impl Tally {
         // Rounded down: 100 % is all of them.
         let percent = (self.share() * 1000.0).floor() / 10.0;
         let (stored, all) = (human_count(stored), human_count(all));
+        let seconds = since.as_secs_f64();
+        if self.before == 0 {
+            return format!("{stored} of {all} reachable torrents stored ({percent} %) after {seconds:.1} s");
+        }
         format!(
-            "{stored} of {all} reachable torrents stored ({percent} %) after {:.1} s",
-            since.as_secs_f64()
+            "{stored} of {all} reachable torrents are in the archive ({percent} %): {} from before, {} new after {seconds:.1} s",
+            human_count(self.before as u64),
+            human_count(self.fresh()),
         )
     }
 }
@@ -163,7 +263,7 @@ fn raise(
     Ok((thread, bootstrap, reachable))
 }
 
-fn crawl(place: &Place, bootstrap: SocketAddr, tally: Tally) -> Result<Watch, Failure> {
+fn crawl(place: &Place, bootstrap: SocketAddr, tally: Tally, json: bool) -> Result<Watch, Failure> {
     let addr = SocketAddr::from(([127, 0, 0, 1], 0));
     let reactor = ReactorConfig {
         listen: vec![Listen { addr, explicit: true }],
@@ -173,12 +273,23 @@ fn crawl(place: &Place, bootstrap: SocketAddr, tally: Tally) -> Result<Watch, Fa
     let db = place.db.clone();
     let store = StoreConfig { db: db.clone(), ..StoreConfig::default() };
     let config = Config::new(Vec::new(), Rates::MAX);
-    let watch =
-        |handle, _: &[_]| Watch { live: Live::new(), started: Instant::now(), tally, told: 0.0, db, handle };
+    let told = tally.milestone().unwrap_or(0.0);
+    let watch = |handle, _: &[_]| Watch {
+        live: Live::new(),
+        started: Instant::now(),
+        tally,
+        told,
+        named: false,
+        moved: (0, Duration::ZERO),
+        explained: None,
+        json,
+        db,
+        handle,
+    };
     let crawler = launch(config, &reactor, store, watch)?;
     let told = crawler.handle.send(Command::Bootstrap(vec![bootstrap]));
     told.map_err(|_| Failure::failed("the engine did not start; try again"))?;
-    let (_, mut watch) = launch::run(crawler)?;
+    let mut watch = launch::run(crawler)?.observer;
     watch.live.end();
     // Stopping has written everything that was handed over.
     watch.tally.acknowledge(u64::MAX);
@@ -191,6 +302,13 @@ struct Watch {
     tally: Tally,
     /// The share that was told last.
     told: f64,
+    /// A search was named.
+    named: bool,
+    /// How many were stored when that last changed, and when that was.
+    moved: (usize, Duration),
+    /// When it was last said what is missing.
+    explained: Option<Duration>,
+    json: bool,
     db: PathBuf,
     handle: Handle,
 }
@@ -205,24 +323,28 @@ impl Observer<Engine> for Watch {
         let since = self.started.elapsed();
         let mut gauges = live::Gauges::of(engine, counted);
         self.tally.acknowledge(gauges.torrents_stored);
-        gauges.torrents_stored = self.tally.stored.len() as u64;
-        gauges.torrents_wanted = Some(self.tally.reachable.len() as u64);
-        let share = self.tally.share();
-        let milestone = MILESTONES.into_iter().rfind(|milestone| share >= *milestone);
-        let milestone = milestone.filter(|milestone| *milestone > self.told);
+        gauges.torrents_stored = self.tally.fresh();
+        gauges.torrents_wanted = Some((self.tally.reachable.len() - self.tally.before) as u64);
+        let milestone = self.tally.milestone().filter(|milestone| *milestone > self.told);
         if self.live.is_due(since) || milestone.is_some() {
             self.live.show(since, &gauges);
             engine.reset_limited_by();
         }
         if let Some(milestone) = milestone {
-            let first = self.told == 0.0;
             self.told = milestone;
             self.live.end();
             say(&self.tally.sentence(since));
-            if first {
-                self.name_a_search();
+            if self.json
+                && let Err(failure) = print_json(&self.tally.to_json(since))
+            {
+                log::debug!("standard output: {failure}");
             }
         }
+        if !self.named && self.tally.share() >= MILESTONES[0] {
+            self.named = true;
+            self.name_a_search();
+        }
+        self.explain(engine, since);
     }
 
     /// The terminal went away.
@@ -234,6 +356,22 @@ impl Observer<Engine> for Watch {
 }
 
 impl Watch {
+    /// Says what is missing when nothing has come for a while.
+    fn explain(&mut self, engine: &Engine, since: Duration) {
+        let stored = self.tally.stored.len();
+        if stored != self.moved.0 {
+            self.moved = (stored, since);
+        }
+        let still = since.saturating_sub(self.moved.1) >= STILL;
+        let due = self.explained.is_none_or(|at| at <= self.moved.1 || since >= at + EXPLAIN_EVERY);
+        if stored == self.tally.reachable.len() || !still || !due {
+            return;
+        }
+        self.explained = Some(since);
+        self.live.end();
+        say(&self.tally.missing(|hash| engine.whereabouts(hash)));
+    }
+
     /// While it runs on, the archive can be asked; reading it must not hold up the loop.
     fn name_a_search(&self) {
         let db = self.db.clone();
@@ -295,6 +433,13 @@ fn say(line: &str) {
 
 /// Shares of the reachable torrents that are worth a line: the goal, and all.
 const MILESTONES: [f64; 2] = [0.99, 1.0];
+/// Without anything new for so long it stands still.
+const STILL: Duration = Duration::from_secs(5);
+/// It is said again this often what is missing.
+const EXPLAIN_EVERY: Duration = Duration::from_secs(60);
+/// How the names of temporary folders begin, and what the archive in them is called.
+const FOLDER: &str = "dht-hunter-demo-";
+const ARCHIVE: &str = "demo.db";
 /// Names of temporary folders that are tried.
 const FOLDERS_TRIED: u32 = 16;
 
@@ -335,6 +480,28 @@ mod tests {
         tally.acknowledge(4);
         let said = tally.sentence(Duration::from_millis(2_340));
         assert_eq!(said, "2 of 3 reachable torrents stored (66.6 %) after 2.3 s");
+    }
+
+    #[test]
+    fn what_was_there_before_is_not_new_and_what_is_missing_is_explained() {
+        let all: Vec<InfoHash> = (1..=6).map(hash).collect();
+        let mut tally = Tally::new(&all, Path::new("/nonexistent/x.db"));
+        tally.stored.extend([hash(1), hash(2)]);
+        tally.before = 2;
+        tally.waiting.push_back(hash(3));
+        tally.acknowledge(1);
+        assert_eq!((tally.fresh(), tally.to_json(Duration::ZERO)["missing"].as_u64()), (1, Some(3)));
+        let said = tally.sentence(Duration::from_secs(2));
+        assert!(said.contains("3 of 6") && said.contains("2 from before, 1 new"), "{said}");
+        let said = tally.missing(|missing| match missing.0[0] {
+            4 => Whereabouts::Unheard,
+            5 => Whereabouts::Waiting(Duration::from_secs(20)),
+            _ => Whereabouts::Settled,
+        });
+        for part in ["3 missing: ", "1 not named by any node", "tried again", "the first in 20 s", "given up"]
+        {
+            assert!(said.contains(part), "{said}");
+        }
     }
 
     #[test]

@@ -1,6 +1,5 @@
 //! `export`: torrents as .torrent files, magnet links, CSV or JSON lines.
 
-use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::Path;
 
@@ -8,54 +7,102 @@ use super::archive;
 use super::args::{Export, ExportFormat};
 use super::failure::{Failure, Outcome};
 use super::fetch::torrent_file;
+use super::files::{self, Draft};
+use super::print::note;
 use super::target::parse_target;
 use super::units::human_count;
 use crate::model::text::{csv_cell, json_line};
-use crate::store::{Archive, Query, Stored};
+use crate::store::{Archive, Query, Scope, Stored};
 
 /// Writes all torrents, or those that the query names.
 pub fn run(args: &Export) -> Result<Outcome, Failure> {
     let db = args.place.settings()?.db;
     let opened = archive::open(&args.place)?;
-    let mut sink = Sink::open(args)?;
     let fail = |fault| archive::failure(&db, fault);
+    let meant = if args.query.is_empty() { None } else { Some(Meant::by(&opened, &db, &args.query)?) };
+    let mut sink = Sink::open(args)?;
     let mut count = Count::default();
-    if args.query.is_empty() {
-        for stored in opened.export() {
-            count.add(sink.write(&opened, &db, &stored.map_err(fail)?)?);
+    match &meant {
+        None => {
+            for stored in opened.export() {
+                count.add(sink.write(&opened, &db, &stored.map_err(fail)?, &[])?);
+            }
         }
-    } else {
-        for id in matching(&opened, &db, &args.query)? {
-            if let Some(stored) = opened.row(id).map_err(fail)? {
-                count.add(sink.write(&opened, &db, &stored)?);
+        Some(meant) => {
+            for (id, asked) in meant.rows() {
+                if let Some(stored) = opened.row(id).map_err(fail)? {
+                    count.add(sink.write(&opened, &db, &stored, asked)?);
+                }
             }
         }
     }
     sink.finish()?;
     if count.without_raw > 0 {
         let (without, all) = (human_count(count.without_raw), human_count(count.without_raw + count.written));
-        let line = format!(
-            "{without} of {all} have no info dictionary in the archive; crawl with --keep info, or get them with `fetch`\n"
-        );
-        drop(std::io::stderr().write_all(line.as_bytes()));
+        note(&format!(
+            "{without} of {all} have no info dictionary in the archive; crawl with --keep info, or get them with `fetch`"
+        ));
+    }
+    let missing = meant.map_or(Vec::new(), |meant| meant.missing);
+    missing.iter().for_each(|asked| note(&format!("{asked} is not in the archive")));
+    if !missing.is_empty() && count.written > 0 {
+        let (missing, all) = (missing.len(), args.query.len());
+        return Err(Failure::failed(format!(
+            "{missing} of {all} infohashes are not in the archive; `dht-hunter fetch` asks the DHT for them"
+        )));
     }
     Ok(Outcome::found(count.written > 0))
 }
 
-/// The rows that a query means: if every word is an infohash those torrents, else all that have
-/// all of the words.
-pub fn matching(opened: &Archive, db: &Path, query: &[String]) -> Result<Vec<i64>, Failure> {
-    let fail = |fault| archive::failure(db, fault);
-    let hashes: Result<Vec<_>, String> = query.iter().map(|word| parse_target(word)).collect();
-    if let Ok(targets) = hashes {
-        let mut ids = Vec::new();
-        for target in targets {
-            ids.extend(opened.torrent(target.infohash).map_err(fail)?.map(|stored| stored.id));
-        }
-        return Ok(ids);
+/// The rows that the words of a query mean: if every word is an infohash those torrents, else all
+/// that have all of the words.
+#[derive(Default)]
+pub struct Meant {
+    /// Row ids in the order asked for, each with the words that ask for it; without words if those
+    /// are search words.
+    found: Vec<(i64, Vec<String>)>,
+    /// Infohashes that no torrent has.
+    pub missing: Vec<String>,
+    /// The query was a list of infohashes.
+    pub by_hash: bool,
+}
+
+impl Meant {
+    /// Search words match names and file names.
+    pub fn by(opened: &Archive, db: &Path, words: &[String]) -> Result<Self, Failure> {
+        Self::within(opened, db, words, Scope::Everything)
     }
-    let query = Query { words: query.join(" "), ..Query::default() };
-    opened.matching(&query).map_err(fail)
+
+    /// Search words match what `scope` says.
+    pub fn within(opened: &Archive, db: &Path, words: &[String], scope: Scope) -> Result<Self, Failure> {
+        let fail = |fault| archive::failure(db, fault);
+        let hashes: Result<Vec<_>, String> = words.iter().map(|word| parse_target(word)).collect();
+        let Ok(targets) = hashes else {
+            let query = Query { words: words.join(" "), scope, ..Query::default() };
+            let ids = opened.matching(&query).map_err(fail)?;
+            return Ok(Self {
+                found: ids.into_iter().map(|id| (id, Vec::new())).collect(),
+                ..Self::default()
+            });
+        };
+        let mut meant = Self { by_hash: true, ..Self::default() };
+        for (word, target) in words.iter().zip(targets) {
+            let Some(stored) = opened.torrent(target.infohash).map_err(fail)? else {
+                meant.missing.push(word.clone());
+                continue;
+            };
+            match meant.found.iter_mut().find(|(id, _)| *id == stored.id) {
+                Some((_, asked)) => asked.push(word.clone()),
+                None => meant.found.push((stored.id, vec![word.clone()])),
+            }
+        }
+        Ok(meant)
+    }
+
+    /// Row ids, each with the infohashes that ask for it.
+    pub fn rows(&self) -> impl Iterator<Item = (i64, &[String])> {
+        self.found.iter().map(|(id, asked)| (*id, asked.as_slice()))
+    }
 }
 
 #[derive(Default)]
@@ -72,7 +119,22 @@ impl Count {
 
 enum Sink<'a> {
     Folder(&'a Path),
-    Lines(ExportFormat, Box<dyn Write>, &'a Path),
+    Lines(ExportFormat, Lines, &'a Path),
+}
+
+/// Where lines go: standard output, or a file that gets its name once it is complete.
+enum Lines {
+    Stdout(BufWriter<std::io::StdoutLock<'static>>),
+    File(Draft),
+}
+
+impl Lines {
+    fn writer(&mut self) -> &mut dyn Write {
+        match self {
+            Self::Stdout(stdout) => stdout,
+            Self::File(draft) => draft,
+        }
+    }
 }
 
 impl<'a> Sink<'a> {
@@ -86,11 +148,11 @@ impl<'a> Sink<'a> {
                 )),
             };
         }
-        let writer: Box<dyn Write> = match path.to_str() {
-            Some("-") => Box::new(BufWriter::new(std::io::stdout().lock())),
-            _ => Box::new(BufWriter::new(File::create_new(path).map_err(|fault| cannot(path, &fault))?)),
+        let lines = match path.to_str() {
+            Some("-") => Lines::Stdout(BufWriter::new(std::io::stdout().lock())),
+            _ => Lines::File(Draft::beside(path).map_err(|fault| cannot(path, &fault))?),
         };
-        let mut sink = Self::Lines(args.format, writer, path);
+        let mut sink = Self::Lines(args.format, lines, path);
         if args.format == ExportFormat::Csv {
             sink.line(
                 "infohash,v2,name,size_bytes,files,category,first_seen,fetched,last_seen,seeders,leechers",
@@ -99,19 +161,37 @@ impl<'a> Sink<'a> {
         Ok(sink)
     }
 
-    /// False if the torrent could not be written because its info dictionary was not kept.
-    fn write(&mut self, opened: &Archive, db: &Path, stored: &Stored) -> Result<bool, Failure> {
+    /// False if the torrent could not be written because its info dictionary was not kept. `asked`:
+    /// the infohashes of the command line that mean it.
+    fn write(
+        &mut self,
+        opened: &Archive,
+        db: &Path,
+        stored: &Stored,
+        asked: &[String],
+    ) -> Result<bool, Failure> {
+        let others = asked.iter().filter(|word| !word.to_lowercase().contains(&stored.infohash.to_string()));
         match self {
             Self::Folder(folder) => {
                 let Some(raw) = opened.raw(stored.id).map_err(|fault| archive::failure(db, fault))? else {
                     return Ok(false);
                 };
                 let path = folder.join(format!("{}.torrent", stored.infohash));
-                std::fs::write(&path, torrent_file(&raw)).map_err(|fault| cannot(&path, &fault))?;
+                files::put(&path, &torrent_file(&raw)).map_err(|fault| cannot(&path, &fault))?;
+                others.for_each(|word| note(&format!("{word} is in {}", path.display())));
             }
-            Self::Lines(ExportFormat::Csv, ..) => self.line(&csv(stored))?,
-            Self::Lines(ExportFormat::Magnet, ..) => self.line(&archive::magnet(stored))?,
-            Self::Lines(..) => self.line(&json_line(&archive::to_json(stored, true).to_string()))?,
+            Self::Lines(ExportFormat::Jsonl, ..) => {
+                let mut value = archive::to_json(stored, true);
+                if !asked.is_empty() {
+                    value["asked"] = asked.into();
+                }
+                self.line(&json_line(&value.to_string()))?;
+            }
+            Self::Lines(format, ..) => {
+                let line = if *format == ExportFormat::Csv { csv(stored) } else { archive::magnet(stored) };
+                self.line(&line)?;
+                others.for_each(|word| note(&format!("{word} is the torrent {}", stored.infohash)));
+            }
         }
         Ok(true)
     }
@@ -119,14 +199,19 @@ impl<'a> Sink<'a> {
     fn line(&mut self, text: &str) -> Result<(), Failure> {
         match self {
             Self::Folder(_) => Ok(()),
-            Self::Lines(_, writer, path) => writeln!(writer, "{text}").map_err(|fault| cannot(path, &fault)),
+            Self::Lines(_, lines, path) => {
+                writeln!(lines.writer(), "{text}").map_err(|fault| cannot(path, &fault))
+            }
         }
     }
 
     fn finish(self) -> Result<(), Failure> {
         match self {
             Self::Folder(_) => Ok(()),
-            Self::Lines(_, mut writer, path) => writer.flush().map_err(|fault| cannot(path, &fault)),
+            Self::Lines(_, Lines::Stdout(mut stdout), path) => {
+                stdout.flush().map_err(|fault| cannot(path, &fault))
+            }
+            Self::Lines(_, Lines::File(draft), path) => draft.keep().map_err(|fault| cannot(path, &fault)),
         }
     }
 }
@@ -134,6 +219,10 @@ impl<'a> Sink<'a> {
 fn cannot(path: &Path, fault: &std::io::Error) -> Failure {
     match fault.kind() {
         std::io::ErrorKind::BrokenPipe => Failure::reader_gone(),
+        std::io::ErrorKind::IsADirectory => Failure::failed(format!(
+            "{} is a folder, where a file is to be written; remove it, or give another with -o",
+            path.display()
+        )),
         _ => Failure::failed(format!("cannot write {}: {fault}; give another with -o", path.display())),
     }
 }

@@ -1,7 +1,7 @@
 //! `fetch`: the metadata of named torrents, as `.torrent` files.
 
 use std::collections::BTreeSet;
-use std::fs::{DirBuilder, OpenOptions};
+use std::fs::DirBuilder;
 use std::io::{ErrorKind, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -12,6 +12,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use super::args::Fetch;
 use super::contact;
 use super::failure::{Failure, Outcome};
+use super::files;
 use super::flags::RunFlags;
 use super::operation::nobody_answered;
 use super::print::Out;
@@ -19,8 +20,9 @@ use super::session::{self, Ended, Operation, Reach, Watcher};
 use super::units::{counted, human_duration};
 use super::{reasons, torrent_json};
 use crate::base::InfoHash;
-use crate::engine::io::Answer;
+use crate::engine::io::{Answer, NotKept};
 use crate::metadata::Failures;
+use crate::metadata::torrent::Error;
 use crate::model::Torrent;
 use crate::model::text::{NAME_CHARS_MAX, shortened};
 
@@ -39,11 +41,15 @@ pub fn run(args: &Fetch, json: bool) -> Result<Outcome, Failure> {
     if found == all {
         return Ok(Outcome::Done);
     }
-    if session.replies == 0 && wanted.torrents.iter().all(|one| one.peers.is_empty()) {
-        return Err(nobody_answered());
+    let unexplained = wanted.torrents.iter().all(|one| one.peers.is_empty() && one.why.is_none());
+    if session.replies == 0 && unexplained {
+        return Err(nobody_answered(session.errors));
     }
     if found == 0 {
-        return Ok(Outcome::NothingFound);
+        return match wanted.torrents.iter().find(|one| one.unwritten) {
+            Some(_) => Err(Failure::failed("no torrent could be written; give another folder with -o")),
+            None => Ok(Outcome::NothingFound),
+        };
     }
     let missing = all - found;
     Err(Failure::failed(format!(
@@ -60,22 +66,17 @@ pub fn torrent_file(raw_info: &[u8]) -> Vec<u8> {
     file
 }
 
-/// Never overwrites: what is there has the same infohash in its name, and so the same content.
-fn save(folder: &Path, torrent: &Torrent) -> Result<PathBuf, Failure> {
+/// Writes the file unless it is there already.
+fn save(folder: &Path, torrent: &Torrent) -> Result<PathBuf, String> {
     let path = folder.join(format!("{}.torrent", torrent.infohash));
-    let cannot = |fault: std::io::Error| {
-        Failure::failed(format!("cannot write {}: {fault}; give another folder with -o", path.display()))
-    };
-    match OpenOptions::new().write(true).create_new(true).open(&path) {
-        Ok(mut file) => {
-            let written = file.write_all(&torrent_file(&torrent.raw));
-            // Half a file would pass for the whole one next time.
-            written.inspect_err(|_| drop(std::fs::remove_file(&path))).map_err(cannot)?;
-        }
-        Err(fault) if fault.kind() == ErrorKind::AlreadyExists => {}
-        Err(fault) => return Err(cannot(fault)),
+    match files::put(&path, &torrent_file(&torrent.raw)) {
+        Ok(_) => Ok(path),
+        Err(fault) if fault.kind() == ErrorKind::IsADirectory => Err(format!(
+            "{} is a folder, where the file is to be; remove it, or give another folder with -o",
+            path.display()
+        )),
+        Err(fault) => Err(format!("cannot write {}: {fault}; give another folder with -o", path.display())),
     }
-    Ok(path)
 }
 
 fn create_folder(folder: &Path) -> Result<(), Failure> {
@@ -102,6 +103,10 @@ struct One {
     /// Why peers did not give the metadata.
     failures: Failures,
     saved: bool,
+    /// Why it is not saved, where that is known.
+    why: Option<String>,
+    /// It came, and could not be written.
+    unwritten: bool,
     bar: Option<ProgressBar>,
 }
 
@@ -117,6 +122,8 @@ impl<'a> Wanted<'a> {
                     peers: peers.collect(),
                     failures: Failures::default(),
                     saved: false,
+                    why: None,
+                    unwritten: false,
                     bar: None,
                 }),
             }
@@ -144,30 +151,58 @@ impl<'a> Wanted<'a> {
         self.bars.suspend(|| out.json(value).and_then(|()| out.flush()))
     }
 
-    fn report(&mut self, torrent: &Torrent, path: &Path) -> Result<(), Failure> {
-        let path = path.display();
+    /// The torrent that came for the hash at `index`; a hybrid may have been asked for by another
+    /// hash than its file is named by.
+    fn report(&mut self, index: usize, torrent: &Torrent, path: &Path) -> Result<(), Failure> {
+        let (asked, path) = (self.torrents[index].infohash, path.display());
         let line = if self.json {
             let mut value = torrent_json::torrent(torrent);
+            value["asked"] = asked.to_string().into();
+            value["found"] = true.into();
             value["file"] = path.to_string().into();
             return self.print_json(&value);
         } else {
             let name = torrent.display_name();
-            format!("{}  {}  -> {path}", torrent.infohash, shortened(&name, NAME_CHARS_MAX))
+            format!("{asked}  {}  -> {path}", shortened(&name, NAME_CHARS_MAX))
         };
         self.print(&line)
     }
 
-    fn report_missing(&mut self, index: usize) -> Result<(), Failure> {
+    fn on_torrent(&mut self, index: usize, torrent: &Torrent) -> Result<(), Failure> {
+        match save(self.folder, torrent) {
+            Ok(path) => {
+                self.torrents[index].saved = true;
+                self.report(index, torrent, &path)
+            }
+            Err(why) => {
+                let one = &mut self.torrents[index];
+                (one.why, one.unwritten) = (Some(why), true);
+                Ok(())
+            }
+        }
+    }
+
+    fn report_missing(&mut self, index: usize, ended: Option<Ended>) -> Result<(), Failure> {
         let one = &self.torrents[index];
         let (infohash, peers) = (one.infohash, one.peers.len());
         if self.json {
-            let failures = reasons::as_json(&one.failures);
             let value = serde_json::json!({
-                "infohash": infohash.to_string(), "found": false, "peers": peers, "failures": failures,
+                "asked": infohash.to_string(),
+                "infohash": infohash.to_string(),
+                "found": false,
+                "peers": peers,
+                "why": one.why,
+                "failures": reasons::as_json(&one.failures),
+                "in_time": ended.is_some(),
             });
             return self.print_json(&value);
         }
-        let line = why_missing(infohash, peers, self.timeout, &one.failures);
+        // Whatever ended before its time has nothing left to be asked.
+        let timeout = if ended.is_some() { Duration::ZERO } else { self.timeout };
+        let line = match &one.why {
+            Some(why) => format!("{infohash}  {why}"),
+            None => why_missing(infohash, peers, timeout, &one.failures),
+        };
         // A terminal that went away takes nothing from what was fetched.
         self.bars.suspend(|| drop(writeln!(std::io::stderr(), "{line}")));
         Ok(())
@@ -177,10 +212,10 @@ impl<'a> Wanted<'a> {
 impl Watcher for Wanted<'_> {
     fn said(&mut self, index: usize, answer: &Answer) -> Result<(), Failure> {
         match answer {
-            Answer::Torrent(torrent) => {
-                let path = save(self.folder, torrent)?;
-                self.torrents[index].saved = true;
-                self.report(torrent, &path)
+            Answer::Torrent(torrent) => self.on_torrent(index, torrent),
+            Answer::NotKept(why) => {
+                self.torrents[index].why = Some(why_not_kept(why));
+                Ok(())
             }
             Answer::Peers(peers) => {
                 let one = &mut self.torrents[index];
@@ -200,15 +235,34 @@ impl Watcher for Wanted<'_> {
         }
     }
 
-    fn over(&mut self, index: usize, _ended: Option<Ended>) -> Result<(), Failure> {
+    fn over(&mut self, index: usize, ended: Option<Ended>) -> Result<(), Failure> {
         if let Some(bar) = self.torrents[index].bar.take() {
             bar.finish_and_clear();
         }
-        if self.torrents[index].saved { Ok(()) } else { self.report_missing(index) }
+        if self.torrents[index].saved { Ok(()) } else { self.report_missing(index, ended) }
     }
 
     fn tick(&mut self) {
         self.torrents.iter().filter_map(|one| one.bar.as_ref()).for_each(ProgressBar::tick);
+    }
+}
+
+fn why_not_kept(why: &NotKept) -> String {
+    match why {
+        NotKept::NoTorrent(fault) => {
+            format!("its dictionary came and has the right hash, but is no torrent: {}", no_torrent(fault))
+        }
+        NotKept::Filtered(rule) => format!("the filter refuses it: {rule}"),
+        NotKept::GivenUp => "it was asked for too often in vain".to_owned(),
+    }
+}
+
+fn no_torrent(fault: &Error) -> &'static str {
+    match fault {
+        Error::Bencode(_) => "it cannot be read (bencode)",
+        Error::NoFiles => "it names no file",
+        Error::BadSize => "the sizes of its files are impossible",
+        Error::PathsTooLong => "the paths of its files are too long",
     }
 }
 

@@ -250,6 +250,7 @@ mod tests {
                 Kind::DailySpan => "01:00-02:00",
                 Kind::Hosts => "localhost:7",
                 Kind::Networks => "127.0.0.0/8",
+                Kind::DiskSize => "7GiB",
                 Kind::Servers => "127.0.0.1:53#name",
                 Kind::Path | Kind::Text | Kind::Texts => "x",
                 Kind::Percent => "1",

@@ -66,6 +66,8 @@ pub enum Kind {
     Rate,
     /// A number per second, and how many at once.
     RateAndBurst,
+    /// Bytes on a disk, with a unit if there are few; 0 is no limit.
+    DiskSize,
     /// Bytes; 0 is no limit.
     Size,
     /// On or off; the flag stands alone.
@@ -132,7 +134,7 @@ impl Key {
             Kind::Rate => "N/s",
             Kind::RateAndBurst => "N/s,BURST",
             Kind::Servers => "ADDR[#NAME]",
-            Kind::Size => "SIZE",
+            Kind::DiskSize | Kind::Size => "SIZE",
             Kind::Switch => "on|off",
             Kind::Text | Kind::Texts => "TEXT",
         }
@@ -157,6 +159,7 @@ impl Key {
             Kind::Rate => units::parse_rate(text).map(drop),
             Kind::Servers => parse_forwarder(text).map(drop),
             Kind::RateAndBurst => units::parse_rate_and_burst(text).map(drop),
+            Kind::DiskSize => units::parse_disk_size(text).map(drop),
             Kind::Size => units::parse_size(text).map(drop),
             Kind::Switch => parse_switch(text).map(drop),
             Kind::Path | Kind::Text | Kind::Texts if text.is_empty() => Err("the value is empty".to_owned()),
@@ -296,8 +299,8 @@ pub const KEYS: &[Key] = &[
     detail("peer-ports-below-1024", Kind::Switch, "off", Group::Crawl, "Contact peers on ports below 1024 too"),
 
     everyday("keep", Kind::Choice(&["list", "info"]), "list", Group::Keep, "list: names, sizes, files; info: the raw info dictionary too, for instant .torrent files"),
-    everyday("disk-max", Kind::Size, "off", Group::Keep, "Most disk space for the database, the index and histories together"),
-    detail("disk-free-min", Kind::Size, "2GiB", Group::Keep, "Stop fetching while less than this is free on the disk"),
+    everyday("disk-max", Kind::DiskSize, "off", Group::Keep, "Most disk space for the database, the index and histories together, at least 1MiB; the oldest torrents go first"),
+    detail("disk-free-min", Kind::DiskSize, "2GiB", Group::Keep, "Stop fetching while less than this is free on the disk"),
     detail("commit-rows", Kind::Count, "1000", Group::Keep, "Rows in one transaction at most"),
     detail("commit-ms", Kind::Count, "200", Group::Keep, "Milliseconds until a transaction is committed at the latest"),
 

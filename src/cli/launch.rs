@@ -57,15 +57,24 @@ pub fn launch<O: Observer<Engine>>(
     Ok(Crawler { reactor: Reactor::new(listening, engine, store, observer), handle, bound, answering })
 }
 
-/// Turns until told to stop; then everything acknowledged is written. What is left is there to be
-/// asked for its numbers.
-pub fn run<O: Observer<Engine>>(mut crawler: Crawler<O>) -> Result<(Engine, O), Failure> {
+/// What is left of a crawler, to be asked for its numbers.
+pub struct Ended<O> {
+    /// The engine.
+    pub engine: Engine,
+    /// What looked on.
+    pub observer: O,
+    /// Torrents that made room in the archive.
+    pub evicted: u64,
+}
+
+/// Turns until told to stop; then everything acknowledged is written.
+pub fn run<O: Observer<Engine>>(mut crawler: Crawler<O>) -> Result<Ended<O>, Failure> {
     let exit = crawler.reactor.run();
     let (engine, store, observer) = crawler.reactor.into_parts();
     match exit {
         Exit::Stopped => {
-            store.close();
-            Ok((engine, observer))
+            let evicted = store.close();
+            Ok(Ended { engine, observer, evicted })
         }
         Exit::Forced => Err(Failure::failed(
             "stopped before everything was written; what was acknowledged is safe, start again to go on",
@@ -115,7 +124,11 @@ pub fn reactor_config(settings: &RunSettings) -> ReactorConfig {
 /// The archive's configuration.
 pub fn store_config(settings: &RunSettings) -> StoreConfig {
     let limit = |bytes: u64| Some(bytes).filter(|bytes| *bytes > 0);
+    let defaults = StoreConfig::default();
+    // The WAL counts as well: a small archive has a small one.
+    let most = limit(settings.disk_bytes_max).map_or(u64::MAX, |max| max / WAL_SHARE);
     StoreConfig {
+        checkpoint_bytes: defaults.checkpoint_bytes.min(most),
         db: settings.db.clone(),
         commit_rows: settings.commit_rows,
         commit_ms: u64::from(settings.commit_ms),
@@ -123,9 +136,12 @@ pub fn store_config(settings: &RunSettings) -> StoreConfig {
         disk_max: limit(settings.disk_bytes_max),
         disk_free_min: limit(settings.disk_free_bytes_min),
         free_bytes: Box::new(|path| sys::disk::free_bytes(path).ok()),
-        ..StoreConfig::default()
+        ..defaults
     }
 }
+
+/// The share of `--disk-max` that the WAL may take.
+const WAL_SHARE: u64 = 8;
 
 /// 32 bytes of the system's randomness. The system is asked itself: the crypto library measures the
 /// processor's jitter for 40 ms of CPU time before it gives the first.

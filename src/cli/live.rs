@@ -80,10 +80,10 @@ impl Live {
 
     /// Shows these numbers.
     pub fn show(&mut self, since_start: Duration, gauges: &Gauges) {
-        let line = self.line(since_start, gauges);
+        let width = if self.terminal { terminal_width().saturating_sub(1) } else { usize::MAX };
+        let line = self.line(since_start, gauges, width);
         if self.terminal {
-            let width = terminal_width();
-            let shown: String = line.chars().take(width.saturating_sub(1)).collect();
+            let shown: String = line.chars().take(width).collect();
             // A terminal that went away is no reason to stop crawling.
             drop(write!(io::stderr(), "\r\x1b[K{shown}"));
             self.line_open = true;
@@ -103,13 +103,13 @@ impl Live {
         Self { terminal, shown_at: None, before: None, line_open: false }
     }
 
-    /// The line; its rates are those since the last one.
-    fn line(&mut self, now: Duration, gauges: &Gauges) -> String {
+    /// The line, in `width` columns if that is possible; its rates are those since the last one.
+    fn line(&mut self, now: Duration, gauges: &Gauges, width: usize) -> String {
         let (then, old) = self.before.take().unwrap_or_default();
         let rates = Rates::between(then, &old, now, gauges);
         self.shown_at = Some(now);
         self.before = Some((now, gauges.clone()));
-        format_line(gauges, &rates)
+        format_line(gauges, &rates, width)
     }
 }
 
@@ -142,29 +142,52 @@ impl Rates {
     }
 }
 
-fn format_line(gauges: &Gauges, rates: &Rates) -> String {
+/// The line with all its parts, or without those that matter least until it fits. What limits the
+/// crawl always stands there.
+fn format_line(gauges: &Gauges, rates: &Rates, width: usize) -> String {
     let done = gauges.fetches_succeeded + gauges.fetches_failed;
     let success = match done {
         0 => "-".to_owned(),
         _ => format!("{:.0} %", gauges.fetches_succeeded as f64 * 100.0 / done as f64),
     };
+    let nodes = format!("nodes {}", human_count(gauges.nodes_known));
+    let coverage = gauges.coverage.map_or_else(String::new, percent);
+    let packets = format!(" | packets {}/s", human_count(rates.packets_per_s.round() as u64));
+    let hashes = format!(" | hashes {}", human_count(gauges.hashes_found));
+    let stored = format!(" | stored {}", human_count(gauges.torrents_stored));
     let wanted = gauges.torrents_wanted.map_or_else(String::new, |all| format!(" of {}", human_count(all)));
-    let failed = match gauges.failures.total() {
-        0 => String::new(),
-        _ => format!(" | failed: {}", reasons::shares(&gauges.failures, REASONS_MAX)),
+    let (top, rest) = match gauges.failures.total() {
+        0 => (String::new(), String::new()),
+        _ => {
+            let (top, all) =
+                (reasons::shares(&gauges.failures, 1), reasons::shares(&gauges.failures, REASONS_MAX));
+            let rest = all.strip_prefix(&top).unwrap_or_default().to_owned();
+            (format!(" | failed: {top}"), rest)
+        }
     };
-    format!(
-        "nodes {}{} | packets {}/s | hashes {} | stored {}{wanted} ({}/min) | fetches {} ({success} ok) | limited by {}{failed}",
-        human_count(gauges.nodes_known),
-        gauges.coverage.map_or_else(String::new, percent),
-        human_count(rates.packets_per_s.round() as u64),
-        human_count(gauges.hashes_found),
-        human_count(gauges.torrents_stored),
-        human_count(rates.stored_per_minute.round() as u64),
-        human_count(gauges.fetches_open),
-        gauges.limited_by.unwrap_or("nothing"),
-    )
+    let pace = format!(" ({}/min)", human_count(rates.stored_per_minute.round() as u64));
+    let fetches = format!(" | fetches {}", human_count(gauges.fetches_open));
+    let success = format!(" ({success} ok)");
+    let limit = format!(" | limited by {}", gauges.limited_by.unwrap_or("nothing"));
+    let parts = [
+        &nodes, &coverage, &packets, &hashes, &stored, &wanted, &pace, &fetches, &success, &limit, &top,
+        &rest,
+    ];
+    let mut shown = [true; 12];
+    for least in LEAST_FIRST {
+        let taken: usize =
+            parts.iter().zip(shown).filter(|(_, shown)| *shown).map(|(part, _)| part.chars().count()).sum();
+        if taken <= width {
+            break;
+        }
+        shown[least] = false;
+    }
+    parts.iter().zip(shown).filter(|(_, shown)| *shown).map(|(part, _)| part.as_str()).collect()
 }
+
+/// Parts of the line in the order in which they are left out: packets, success, pace, further
+/// reasons of failures, coverage, the first reason, fetches, hashes.
+const LEAST_FIRST: [usize; 8] = [2, 8, 6, 11, 1, 10, 7, 3];
 
 /// A share of the network and its error, in percent.
 fn percent((share, error): (f64, f64)) -> String {
@@ -199,7 +222,7 @@ mod tests {
         let mut live = Live::on(true);
         let start = Gauges::default();
         assert!(live.is_due(Duration::ZERO));
-        live.line(Duration::ZERO, &start);
+        live.line(Duration::ZERO, &start, usize::MAX);
         let mut failures = Failures::default();
         (0..45).for_each(|_| failures.add(Why::Refused.kind()));
         (0..15).for_each(|_| failures.add(Why::Closed(Step::Handshake).kind()));
@@ -218,9 +241,34 @@ mod tests {
         };
         assert!(!live.is_due(Duration::from_millis(499)));
         assert_eq!(
-            live.line(Duration::from_secs(2), &later),
+            live.line(Duration::from_secs(2), &later, usize::MAX),
             "nodes 12,345 (7.10 % ± 0.4) | packets 400/s | hashes 4,000 | stored 20 (600/min) | fetches 99 (25 % ok) | limited by flows | failed: 75 % refused, 25 % closed at handshake: perhaps encryption required"
         );
+    }
+
+    #[test]
+    fn what_limits_it_is_seen_in_80_columns() {
+        let mut failures = Failures::default();
+        (0..45).for_each(|_| failures.add(Why::Refused.kind()));
+        (0..15).for_each(|_| failures.add(Why::Closed(Step::Handshake).kind()));
+        let gauges = Gauges {
+            nodes_known: 12_345_678,
+            coverage: Some((0.999, 0.0123)),
+            packets: 1_000_000,
+            hashes_found: 123_456_789,
+            torrents_stored: 12_345_678,
+            torrents_wanted: Some(12_345_679),
+            fetches_open: 4_000,
+            fetches_succeeded: 20,
+            fetches_failed: 60,
+            limited_by: Some("traffic-month"),
+            failures,
+        };
+        for width in [79, 99, 119, 199] {
+            let line = Live::on(true).line(Duration::from_secs(1), &gauges, width);
+            assert!(line.chars().count() <= width && line.contains("limited by traffic-month"), "{line}");
+            assert!(line.contains("stored 12,345,678 of 12,345,679"), "{line}");
+        }
     }
 
     #[test]
@@ -231,7 +279,7 @@ mod tests {
         for second in 0..200 {
             let now = Duration::from_secs(second);
             if live.is_due(now) {
-                live.line(now, &gauges);
+                live.line(now, &gauges, usize::MAX);
                 shown.push(second);
             }
         }

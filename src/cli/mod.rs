@@ -14,10 +14,12 @@ pub mod demo;
 pub mod export;
 pub mod failure;
 pub mod fetch;
+pub mod files;
 pub mod filter;
 pub mod find_node;
 pub mod flags;
 pub mod health;
+pub mod help;
 pub mod keys;
 pub mod launch;
 pub mod layers;
@@ -85,12 +87,15 @@ pub fn command(all: bool) -> clap::Command {
     // Metadata comes from peers, which are slower than nodes.
     let longer = |fetch: clap::Command| fetch.mut_arg("timeout", |arg| arg.default_value("60s"));
     let command = with_environment(Cli::command().mut_subcommand("fetch", longer));
+    let command = help::with_groups(command);
     if all { unhidden(command) } else { command }
 }
 
 /// `None` if it was a question for help or the version, which is answered.
 fn parse(mut args: Vec<OsString>) -> Result<Option<Cli>, Failure> {
-    let asks_help = args.iter().any(|arg| arg == "--help" || arg == "-h");
+    let word = args.iter().skip(1).find(|arg| !arg.to_string_lossy().starts_with('-'));
+    let asks_help =
+        word.is_some_and(|word| word == "help") || args.iter().any(|arg| arg == "--help" || arg == "-h");
     let all = asks_help && args.iter().any(|arg| arg == "--all");
     if all {
         args.retain(|arg| arg != "--all");
@@ -103,7 +108,15 @@ fn parse(mut args: Vec<OsString>) -> Result<Option<Cli>, Failure> {
         Err(fault) if matches!(fault.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
             fault.print().map(|()| None).map_err(|_| Failure::reader_gone())
         }
-        Err(fault) => Err(Failure::usage(sentence(&fault))),
+        Err(fault) => {
+            if fault.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+                // Without a command there is nothing to do but to show what there is.
+                let mut out = print::Out::new();
+                out.write(fault.render().to_string().as_bytes())?;
+                out.flush()?;
+            }
+            Err(Failure::usage(sentence(&fault)))
+        }
     }
 }
 
@@ -152,7 +165,7 @@ fn dispatch(cli: Cli) -> Result<Outcome, Failure> {
     }
     match cli.command {
         Command::Run(flags) => run::run(&flags),
-        Command::Demo(args) => demo::run(&args),
+        Command::Demo(args) => demo::run(&args, json),
         Command::Swarm(args) => swarm::run(&args, json),
         Command::Ping(args) => ping::run(&args, json),
         Command::FindNode(args) => find_node::run(&args, json),
@@ -191,7 +204,7 @@ fn makes_files_to_hand_on(command: &Command) -> bool {
 /// Gives each flag that is no setting its variable; settings read theirs with their provenance.
 fn with_environment(command: clap::Command) -> clap::Command {
     let command = command.mut_args(|arg| match arg.get_long().map(str::to_owned) {
-        Some(name) if Key::named(&name).is_none() && name != "no-nat" => {
+        Some(name) if Key::named(&name).is_none() && !ONLY_FLAGS.contains(&name.as_str()) => {
             let variable = format!("DHT_HUNTER_{}", name.replace('-', "_").to_ascii_uppercase());
             let variable: &'static str = variable.leak();
             let arg = arg.env(variable).hide_env(true);
@@ -205,6 +218,9 @@ fn with_environment(command: clap::Command) -> clap::Command {
     });
     command.mut_subcommands(with_environment)
 }
+
+/// Flags that no variable stands for: what they do must be said each time.
+const ONLY_FLAGS: [&str; 3] = ["no-nat", "undo", "yes"];
 
 fn unhidden(command: clap::Command) -> clap::Command {
     command.mut_args(|arg| arg.hide(false)).mut_subcommands(unhidden)
@@ -271,12 +287,19 @@ mod tests {
             "announce HASH 6881",
             "scrape HASH",
             "fetch HASH magnet:?xt=urn:btih:HASH --peer 127.0.0.1:1 -o /tmp",
-            "search two words --files --min-size 1GiB --sort seeders --db x",
+            "search two words --files --min-size 1GiB --max-size 2GiB --sort seeders --db x",
+            "search",
             "show HASH",
+            "show 0639a",
             "stats --json",
+            "stats x.db",
+            "help",
+            "help run",
             "export --format csv -o -",
             "import a b",
             "delete HASH --dry-run",
+            "delete some words --files --yes",
+            "delete --undo",
             "filter test f",
             "resolve a b @1.1.1.1 --type MX --file f --rate 100/s",
             "network preconnect",
@@ -304,7 +327,8 @@ mod tests {
         ];
         for line in lines {
             let parsed = parse_line(&format!("dht-hunter {}", line.replace("HASH", hash)));
-            assert!(parsed.is_ok_and(|cli| cli.is_some()), "{line}: {:?}", parse_line(line).err());
+            let help = line.starts_with("help");
+            assert!(parsed.is_ok_and(|cli| cli.is_some() != help), "{line}: {:?}", parse_line(line).err());
         }
     }
 

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::args::Dht;
 use super::failure::{Failure, Outcome};
 use super::flags::RunFlags;
-use super::print::Out;
+use super::print::{Out, note};
 use super::session::{self, Ended, Operation, Reach, Watcher, literal};
 use super::units::{counted, human_duration, three_digits};
 use crate::embed::{ResolveFailure, Resolver, ResolverConfig};
@@ -23,20 +23,33 @@ pub fn perform(operation: Operation, dht: &Dht, json: bool) -> Result<Outcome, F
         _ => None,
     };
     let reach = Reach::new(dht, &settings, first)?;
-    let mut printer = Printer { out: Out::new(), json, peers: BTreeSet::new(), announced: 0, hops: 0 };
+    let mut printer = Printer {
+        out: Out::new(),
+        json,
+        hops_are_results: matches!(operation, Operation::Ping(_) | Operation::FindNode(_)),
+        peers: BTreeSet::new(),
+        announced: 0,
+        hops: 0,
+    };
     let wanted = operation.clone();
     let session = session::operate(vec![operation], &reach, &mut printer)?;
     if first.is_none() && session.replies == 0 {
-        return Err(nobody_answered());
+        return Err(nobody_answered(session.errors));
     }
     let ended = session.ended.first().copied().flatten();
     let late = Ended { found: printer.found(&wanted), answered: printer.hops };
-    printer.end(ended.unwrap_or(late), (ended.is_none()).then_some(reach.timeout))?;
+    printer.end(&wanted, ended.unwrap_or(late), (ended.is_none()).then_some(reach.timeout))?;
     Ok(Outcome::found(ended.unwrap_or(late).found))
 }
 
-/// The network is not there, or lets no UDP through.
-pub fn nobody_answered() -> Failure {
+/// The network is not there, or lets no UDP through; or nodes answered with nothing but errors.
+pub fn nobody_answered(errors: u64) -> Failure {
+    if errors > 0 {
+        return Failure::failed(format!(
+            "no DHT node gave an answer, but {} came; ask other nodes with --bootstrap IP:PORT",
+            counted(errors, "error")
+        ));
+    }
     Failure::failed(
         "no DHT node answered; check the network and whether UDP gets out, or ask others with --bootstrap IP:PORT",
     )
@@ -68,6 +81,8 @@ pub fn resolve(host: &(String, u16)) -> Result<SocketAddr, Failure> {
 struct Printer {
     out: Out,
     json: bool,
+    /// Nodes that answer are the result, not the way to it.
+    hops_are_results: bool,
     peers: BTreeSet<SocketAddr>,
     announced: u32,
     hops: u32,
@@ -75,15 +90,26 @@ struct Printer {
 
 impl Watcher for Printer {
     fn said(&mut self, _index: usize, said: &Answer) -> Result<(), Failure> {
-        let fresh = match said {
+        let fresh: Vec<SocketAddr> = match said {
             Answer::Peers(peers) => peers.iter().copied().filter(|peer| self.peers.insert(*peer)).collect(),
             _ => Vec::new(),
         };
         self.announced += u32::from(matches!(said, Answer::Announced(_)));
         self.hops += u32::from(matches!(said, Answer::Hop { .. }));
-        let lines = if self.json { as_json(said, &fresh) } else { as_text(said, &fresh) };
-        for line in lines {
-            if self.json { self.out.json_text(&line)? } else { self.out.line(&line)? }
+        let aside = match said {
+            Answer::Hop { .. } => !self.hops_are_results,
+            Answer::NodeError(..) => true,
+            _ => false,
+        };
+        if !self.json && !fresh.is_empty() && self.peers.len() == fresh.len() {
+            self.out.line("peers:")?;
+        }
+        for line in if self.json { as_json(said, &fresh) } else { as_text(said, &fresh) } {
+            match (aside, self.json) {
+                (true, _) => note(&line),
+                (false, true) => self.out.json_text(&line)?,
+                (false, false) => self.out.line(&line)?,
+            }
         }
         self.out.flush()
     }
@@ -101,17 +127,22 @@ impl Printer {
     }
 
     /// The last line; `late` is the time that was over before the end.
-    fn end(&mut self, ended: Ended, late: Option<Duration>) -> Result<(), Failure> {
+    fn end(&mut self, operation: &Operation, ended: Ended, late: Option<Duration>) -> Result<(), Failure> {
         let Ended { found, answered } = ended;
         if self.json {
-            let (peers, announced) = (self.peers.len(), self.announced);
-            self.out.json(&json!({"done": {"found": found, "answered": answered, "peers": peers, "announced": announced, "in_time": late.is_none()}}))?;
+            let mut done = json!({"found": found, "answered": answered, "in_time": late.is_none()});
+            match operation {
+                Operation::Peers(_) | Operation::Scrape(_) => done["peers_found"] = self.peers.len().into(),
+                Operation::Announce(..) => done["announced_to"] = self.announced.into(),
+                Operation::Ping(_) | Operation::FindNode(_) | Operation::Fetch(..) => {}
+            }
+            self.out.json(&json!({ "done": done }))?;
             return self.out.flush();
         }
         let late = late.map_or_else(String::new, |timeout| format!(" within {}", human_duration(timeout)));
         let mut line = format!("{} answered{late}", counted(u64::from(answered), "node"));
         if !self.peers.is_empty() {
-            line += &format!(", {}", counted(self.peers.len() as u64, "peer"));
+            line += &format!(", {} found", counted(self.peers.len() as u64, "peer"));
         }
         if self.announced > 0 {
             line += &format!(", announced to {}", self.announced);
@@ -119,8 +150,14 @@ impl Printer {
         if !found {
             line += "; nothing found";
         }
-        self.out.line(&line)?;
-        self.out.flush()
+        // That an announce was accepted is what it is for.
+        if matches!(operation, Operation::Announce(..)) {
+            self.out.line(&line)?;
+            return self.out.flush();
+        }
+        self.out.flush()?;
+        note(&line);
+        Ok(())
     }
 }
 
@@ -137,8 +174,11 @@ fn as_text(said: &Answer, fresh: &[SocketAddr]) -> Vec<String> {
         Answer::Scraped { seeds, peers } => {
             vec![format!("about {seeds:.0} seeds and {peers:.0} other peers")]
         }
+        Answer::NodeError(code, words) => vec![format!("a node answered with an error: {code} {words}")],
         // Names and targets have commands of their own.
         Answer::Done { .. }
+        | Answer::NotKept(_)
+        | Answer::Round(_)
         | Answer::Cache(_)
         | Answer::Downloaded(_)
         | Answer::Local(_)
@@ -162,8 +202,13 @@ fn as_json(said: &Answer, fresh: &[SocketAddr]) -> Vec<String> {
         }
         Answer::Peers(_) => fresh.iter().map(|peer| json!({"peer": peer.to_string()})).collect(),
         Answer::Announced(addr) => vec![json!({"announced": addr.to_string()})],
-        Answer::Scraped { seeds, peers } => vec![json!({"seeds": seeds.round(), "peers": peers.round()})],
+        Answer::Scraped { seeds, peers } => {
+            vec![json!({"seeders": seeds.round() as u64, "leechers": peers.round() as u64})]
+        }
+        Answer::NodeError(code, words) => vec![json!({"error": code, "message": words})],
         Answer::Done { .. }
+        | Answer::NotKept(_)
+        | Answer::Round(_)
         | Answer::Cache(_)
         | Answer::Downloaded(_)
         | Answer::Local(_)

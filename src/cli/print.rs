@@ -53,6 +53,12 @@ impl Default for Out {
     }
 }
 
+/// One line on standard error: what is said beside the results. A terminal that went away is no
+/// reason to stop.
+pub fn note(line: &str) {
+    drop(writeln!(io::stderr(), "{}", text::terminal(line)));
+}
+
 /// Where a column's text stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Align {

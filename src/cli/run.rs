@@ -9,19 +9,20 @@ use serde_json::json;
 use super::contact;
 use super::failure::{Failure, Outcome};
 use super::flags::RunFlags;
-use super::launch::{self, engine_config, launch, reactor_config, store_config};
+use super::launch::{self, Ended, engine_config, launch, reactor_config, store_config};
 use super::names::Follow;
 use super::network::targets_of_run as targets_of;
 use super::reload::filter_of;
 use super::session::literal;
 use super::settings::RunSettings;
-use super::units::human_count;
+use super::units::{human_count, human_duration, human_size};
 use super::watch::Watch;
 use super::zones::{FollowLists, Reading};
 use crate::dns::keeper::{ListFile, ZoneFiles};
 use crate::engine::io::Command;
 use crate::model::text::log_line;
 use crate::reactor::Handle;
+use crate::store::{Archive, EVICTION_GRACE};
 
 /// Crawls until SIGINT or SIGTERM.
 pub fn run(flags: &RunFlags) -> Result<Outcome, Failure> {
@@ -32,6 +33,7 @@ pub fn run(flags: &RunFlags) -> Result<Outcome, Failure> {
     }
     check_bootstrap(&settings)?;
     let filter = filter_of(&settings)?;
+    warn_of_eviction(&settings);
     let (reading, zones, lists) = Reading::start(settings.dns_local.clone())?;
     create_folder(&settings.db)?;
     let reload = (flags.clone(), reading.clone());
@@ -47,9 +49,16 @@ pub fn run(flags: &RunFlags) -> Result<Outcome, Failure> {
     }
     let _names = begin(&settings, &crawler.handle)?;
     let _lists = begin_local(reading, (zones, lists), &crawler.handle)?;
-    let (mut engine, mut watch) = launch::run(crawler)?;
+    let Ended { mut engine, observer: mut watch, evicted } = launch::run(crawler)?;
     watch.live.end();
-    log::info!("stopped; {} new torrents are in the archive", human_count(engine.stats().stored));
+    let stored = human_count(engine.stats().stored);
+    match evicted {
+        0 => log::info!("stopped; {stored} new torrents are in the archive"),
+        _ => log::info!(
+            "stopped; {stored} torrents were stored and {} made room, the oldest of all, for --disk-max",
+            human_count(evicted)
+        ),
+    }
     Ok(Outcome::Done)
 }
 
@@ -58,6 +67,8 @@ pub fn start_log(filter: &str, json: bool) -> Result<(), Failure> {
     let mut builder = env_logger::Builder::new();
     // Its warnings are of what others said, who could fill the log with them.
     builder.filter_module("rustls", log::LevelFilter::Error);
+    // It tells of every merge and every file; `tantivy=debug` in the filter brings that back.
+    builder.filter_module("tantivy", log::LevelFilter::Warn);
     builder.parse_filters(filter);
     // A line that renews itself may stand there: it comes again below.
     let clear = if std::io::stderr().is_terminal() { "\r\x1b[K" } else { "" };
@@ -74,6 +85,32 @@ pub fn start_log(filter: &str, json: bool) -> Result<(), Failure> {
     });
     let started = builder.try_init();
     started.map_err(|_| Failure::failed("a log is open already; start only one engine"))
+}
+
+/// Logs to standard error if a command that says little by itself was asked to; several calls are as
+/// good as one.
+pub fn log_if_asked(filter: Option<&str>) -> Result<(), Failure> {
+    static STARTED: std::sync::Once = std::sync::Once::new();
+    let mut started = Ok(());
+    if let Some(filter) = filter {
+        STARTED.call_once(|| started = start_log(filter, false));
+    }
+    started
+}
+
+/// Says what `--disk-max` will cost, while there is time to stop.
+fn warn_of_eviction(settings: &RunSettings) {
+    let max = settings.disk_bytes_max;
+    let opened = Archive::open_read_only(&settings.db).ok().filter(|_| max > 0);
+    let Some(excess) = opened.and_then(|archive| archive.excess(max).ok().flatten()) else { return };
+    log::warn!(
+        "the archive takes {} and --disk-max allows {}: about {} of {} torrents go, the oldest first, beginning in {}; Ctrl-C before that keeps them all",
+        human_size(excess.used_bytes),
+        human_size(max),
+        human_count(excess.torrents),
+        human_count(excess.torrents_all),
+        human_duration(EVICTION_GRACE),
+    );
 }
 
 /// Bootstrap nodes that were given as addresses must be within reach.

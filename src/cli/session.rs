@@ -8,12 +8,13 @@ use super::contact;
 use super::failure::Failure;
 use super::launch::{self, entropy};
 use super::names;
+use super::run::log_if_asked;
 use super::settings::{LISTEN_DEFAULT, RunSettings};
 use crate::base::{InfoHash, NodeId};
 use crate::dns::{ForwarderConfig, Looked};
 use crate::engine::Engine;
 use crate::engine::config::Config;
-use crate::engine::io::{Answer, Command, CommandId, NameQuestion};
+use crate::engine::io::{Answer, Command, CommandId, NameQuestion, Round};
 use crate::model::Recovered;
 use crate::reactor::{Clock, Gauges, Handle, KeepNothing, Listen, Observer, Reactor, ReactorConfig, listen};
 
@@ -50,6 +51,8 @@ pub struct Session {
     pub ended: Vec<Option<Ended>>,
     /// Replies that came from the DHT at all.
     pub replies: u64,
+    /// Errors that came from the DHT in place of replies.
+    pub errors: u64,
 }
 
 /// How a single operation reaches the DHT.
@@ -81,6 +84,7 @@ impl Reach {
             (None, Some(own)) => vec![SocketAddr::new(own, 0)],
             (None, None) => LISTEN_DEFAULT.map(|addr| SocketAddr::new(addr.ip(), 0)).to_vec(),
         };
+        log_if_asked(dht.log.as_deref().or_else(|| settings.given_log()))?;
         literals.into_iter().chain(first).try_for_each(|addr| contact::check(&listen, addr))?;
         Ok(Self {
             listen,
@@ -121,10 +125,14 @@ pub fn operate(
     let mut reactor = Reactor::new(listening, engine, archive, watch);
     reactor.run();
     let (mut engine, _, watch) = reactor.into_parts();
-    let replies = engine.stats().dht.replies;
+    let dht = engine.stats().dht;
     match watch.failure {
         Some(failure) => Err(failure),
-        None => Ok(Session { ended: watch.tasks.iter().map(Task::ended).collect(), replies }),
+        None => Ok(Session {
+            ended: watch.tasks.iter().map(Task::ended).collect(),
+            replies: dht.replies,
+            errors: dht.errors,
+        }),
     }
 }
 
@@ -209,6 +217,8 @@ struct Task {
     operation: Operation,
     state: State,
     tries: u32,
+    /// Rounds of a fetch for which there was no node to ask.
+    without_nodes: u32,
 }
 
 enum State {
@@ -249,7 +259,7 @@ impl<'a> Watch<'a> {
         timeout: Duration,
         hosts: Hosts,
     ) -> Self {
-        let task = |operation| Task { operation, state: State::Waiting, tries: 0 };
+        let task = |operation| Task { operation, state: State::Waiting, tries: 0, without_nodes: 0 };
         let tasks = operations.into_iter().map(task).collect();
         let began = Instant::now();
         Self {
@@ -325,6 +335,19 @@ impl<'a> Watch<'a> {
         }
     }
 
+    /// A round of a fetch brought nothing. Its peers were asked, and those that the DHT knows of: the
+    /// next round would ask them again. Without any node that answers there is nothing to wait for
+    /// once the hosts have been asked a few times.
+    fn on_round(&mut self, index: usize, round: Round) {
+        let task = &mut self.tasks[index];
+        task.without_nodes += u32::from(round == Round::NoNodes);
+        let unasked =
+            self.hosts.asked > 0 || (!self.hosts.known.is_empty() && task.without_nodes < TRIES_MAX);
+        if round != Round::NoNodes || !unasked {
+            self.end(index, Some(Ended { found: false, answered: 0 }));
+        }
+    }
+
     fn end(&mut self, index: usize, ended: Option<Ended>) {
         self.tasks[index].state = State::Over(ended);
         self.open -= 1;
@@ -361,7 +384,11 @@ impl Observer<Engine> for Watch<'_> {
         };
         let Answer::Done { found, answered } = answer else {
             let told = self.watcher.said(index, &answer);
-            return self.take(told);
+            self.take(told);
+            if let Answer::Round(round) = answer {
+                self.on_round(index, round);
+            }
+            return;
         };
         // The first packets may all be lost, or the first hosts be gone.
         let lookup = !matches!(task.operation, Operation::Ping(_) | Operation::Fetch(..));
@@ -412,7 +439,7 @@ mod tests {
         let settings = RunSettings::from_layers(&Layers::default(), |_| Some("/x".to_owned())).unwrap();
         let hosts = bootstrap.iter().map(|host| crate::cli::keys::parse_host(host).unwrap()).collect();
         let listen = listen.map(|addr| addr.parse().unwrap());
-        let dht = Dht { bootstrap: hosts, listen, timeout: Duration::from_secs(1) };
+        let dht = Dht { bootstrap: hosts, listen, timeout: Duration::from_secs(1), log: None };
         Reach::new(&dht, &settings, first.map(|addr| addr.parse().unwrap())).unwrap()
     }
 

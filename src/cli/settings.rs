@@ -134,8 +134,8 @@ impl RunSettings {
             filter: values.text("filter").map(PathBuf::from),
             low_ports: values.one("peer-ports-below-1024", keys::parse_switch)?,
             keep_info: values.text("keep") == Some("info"),
-            disk_bytes_max: values.one("disk-max", units::parse_size)?,
-            disk_free_bytes_min: values.one("disk-free-min", units::parse_size)?,
+            disk_bytes_max: values.one("disk-max", units::parse_disk_size)?,
+            disk_free_bytes_min: values.one("disk-free-min", units::parse_disk_size)?,
             commit_rows: values.small("commit-rows")?,
             commit_ms: values.small("commit-ms")?,
             log: values.text("log").unwrap_or("info").to_owned(),
@@ -155,12 +155,28 @@ impl RunSettings {
         .collect()
     }
 
+    /// What is to be logged, if that was said.
+    pub fn given_log(&self) -> Option<&str> {
+        let row = self.given.iter().find(|(key, _)| key.name == "log");
+        row.filter(|(_, given)| given.origin != Origin::Default).map(|_| self.log.as_str())
+    }
+
     fn checked(mut self) -> Result<Self, Failure> {
         if self.metadata_bytes_max > METADATA_BYTES_MAX {
             return Err(Failure::usage("--metadata-max is at most 16MiB; give a smaller size"));
         }
         if self.metadata_bytes_max == 0 {
             self.metadata_bytes_max = METADATA_BYTES_MAX;
+        }
+        if (1..DISK_BYTES_MIN).contains(&self.disk_bytes_max) {
+            return Err(Failure::usage(format!(
+                "--disk-max is at least {}: less keeps nothing; give more, or off",
+                units::human_size(DISK_BYTES_MIN)
+            )));
+        }
+        if self.disk_bytes_max > 0 {
+            // One dictionary must not take the place of all others.
+            self.metadata_bytes_max = self.metadata_bytes_max.min(self.disk_bytes_max / METADATA_DISK_SHARE);
         }
         if !(1..=UDP_BATCH_MAX).contains(&self.udp_batch) {
             return Err(Failure::usage("--udp-batch goes from 1 to 64; give a number in between"));
@@ -399,6 +415,10 @@ const DB_NAME: &str = "dht-hunter.db";
 /// The cap of a fetch; larger info dictionaries are not asked for.
 const METADATA_BYTES_MAX: u64 = 16 << 20;
 /// One system call's batch at most.
+/// Room for some thousand torrents beside the tables and the index.
+pub const DISK_BYTES_MIN: u64 = 1 << 20;
+/// The share of `--disk-max` that one info dictionary may take.
+const METADATA_DISK_SHARE: u64 = 8;
 const UDP_BATCH_MAX: usize = 64;
 
 #[cfg(test)]

@@ -3,7 +3,8 @@
 use super::archive;
 use super::args::Show;
 use super::failure::{Failure, Outcome};
-use super::print::Out;
+use super::print::{Out, note};
+use super::target::{Start, Target, parse_target};
 use super::torrent_json::hex;
 use super::units::{counted, human_count, human_size};
 use crate::base::UnixTime;
@@ -14,16 +15,31 @@ use crate::store::Stored;
 pub fn run(args: &Show, json: bool) -> Result<Outcome, Failure> {
     let db = args.place.settings()?.db;
     let opened = archive::open(&args.place)?;
-    let found = match args.infohash.v2 {
-        Some(v2) => opened.torrent_v2(v2),
-        None => opened.torrent(args.infohash.infohash),
+    let fail = |fault| archive::failure(&db, fault);
+    let found = match &args.infohash {
+        Start::Whole(Target { v2: Some(v2), .. }) => opened.torrent_v2(*v2).map_err(fail)?,
+        Start::Whole(target) => opened.torrent(target.infohash).map_err(fail)?,
+        Start::Digits(digits) => {
+            let mut found = opened.starting_with(digits, SEVERAL_MAX + 1).map_err(fail)?;
+            if found.len() > 1 {
+                return Err(several(digits, &found));
+            }
+            if found.is_empty()
+                && let Ok(target) = parse_target(digits)
+            {
+                found.extend(opened.torrent(target.infohash).map_err(fail)?);
+            }
+            found.pop()
+        }
     };
     let mut out = Out::new();
-    let Some(stored) = found.map_err(|fault| archive::failure(&db, fault))? else {
-        if !json {
-            out.line(&format!("{} is not in the archive", args.infohash.infohash))?;
-        }
-        out.flush()?;
+    let Some(stored) = found else {
+        note(&match &args.infohash {
+            Start::Whole(target) => format!("{} is not in the archive", target.infohash),
+            Start::Digits(digits) => {
+                format!("no torrent of the archive has a hash that begins with {digits}")
+            }
+        });
         return Ok(Outcome::NothingFound);
     };
     if json {
@@ -33,6 +49,15 @@ pub fn run(args: &Show, json: bool) -> Result<Outcome, Failure> {
     }
     out.flush()?;
     Ok(Outcome::Done)
+}
+
+fn several(digits: &str, found: &[Stored]) -> Failure {
+    let some: Vec<String> = found.iter().take(SEVERAL_MAX).map(|one| one.infohash.to_string()).collect();
+    let more = if found.len() > SEVERAL_MAX { " and others" } else { "" };
+    Failure::failed(format!(
+        "several hashes begin with {digits}: {}{more}; give more digits",
+        some.join(", ")
+    ))
 }
 
 fn print(out: &mut Out, stored: &Stored) -> Result<(), Failure> {
@@ -64,7 +89,7 @@ fn print(out: &mut Out, stored: &Stored) -> Result<(), Failure> {
         ("size", size(stored)),
         ("files", human_count(u64::from(stored.file_count))),
         ("pieces", human_size(stored.piece_length)),
-        ("kind", format!("{kind}{}", if stored.flags.private { ", private" } else { "" })),
+        ("kind", kind.to_owned()),
         ("category", stored.category.name().to_owned()),
         ("first seen", ago(stored.first_seen)),
         ("fetched", ago(stored.fetched)),
@@ -72,6 +97,10 @@ fn print(out: &mut Out, stored: &Stored) -> Result<(), Failure> {
         ("swarm", swarm),
         ("magnet", archive::magnet(stored)),
     ]);
+    if stored.flags.private {
+        let at = lines.iter().position(|(name, _)| *name == "category").unwrap_or(lines.len());
+        lines.insert(at, ("private", PRIVATE.to_owned()));
+    }
     for (name, value) in lines {
         out.line(&format!("{name:<10}  {value}"))?;
     }
@@ -95,3 +124,7 @@ fn size(stored: &Stored) -> String {
 
 /// Characters of a name or a path: as long as file systems allow, four times over.
 const SHOWN_CHARS_MAX: usize = 4 * NAME_CHARS_MAX;
+/// BEP 27.
+const PRIVATE: &str = "yes: its clients take peers from its own tracker alone, not from the DHT (BEP 27)";
+/// Hashes that are named when several begin alike.
+const SEVERAL_MAX: usize = 5;

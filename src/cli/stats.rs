@@ -14,10 +14,11 @@ use crate::store::{Category, Numbers};
 
 /// Prints it.
 pub fn run(args: &Stats, json: bool) -> Result<Outcome, Failure> {
-    let db = args.place.settings()?.db;
-    let archive = archive::open(&args.place)?;
-    let numbers = archive.stats().map_err(|fault| archive::failure(&db, fault))?;
-    let kept = archive.settings().map_err(|fault| archive::failure(&db, fault))?;
+    let settings = args.place.settings()?;
+    let db = args.file.clone().unwrap_or_else(|| settings.db.clone());
+    let opened = archive::open_at(&db, &settings)?;
+    let numbers = opened.stats().map_err(|fault| archive::failure(&db, fault))?;
+    let kept = opened.settings().map_err(|fault| archive::failure(&db, fault))?;
     let failures = kept.iter().find(|(name, _)| name == FAILURES_NAME);
     let failures = failures.map(|(_, text)| Failures::from_text(text)).unwrap_or_default();
     let mut out = Out::new();
@@ -46,6 +47,13 @@ pub fn run(args: &Stats, json: bool) -> Result<Outcome, Failure> {
 fn lines(numbers: &Numbers) -> Vec<(&'static str, String)> {
     let [given_up, evicted, refused, deleted] = numbers.known.map(human_count);
     let mut lines = vec![
+        ("found", human_count(numbers.found())),
+        ("  stored", human_count(numbers.torrents)),
+        ("  waiting", human_count(numbers.pending)),
+        ("  given up", given_up),
+        ("  refused", refused),
+        ("  evicted", evicted),
+        ("  deleted", deleted),
         ("torrents", human_count(numbers.torrents)),
         ("files", human_count(numbers.files)),
         ("content", human_size(numbers.content_bytes)),
@@ -58,11 +66,6 @@ fn lines(numbers: &Numbers) -> Vec<(&'static str, String)> {
     }
     lines.extend([
         ("raw kept", human_count(numbers.raw)),
-        ("waiting", human_count(numbers.pending)),
-        ("given up", given_up),
-        ("evicted", evicted),
-        ("refused", refused),
-        ("deleted", deleted),
         ("nodes saved", human_count(numbers.nodes)),
         ("database", human_size(numbers.database_bytes)),
         ("index", human_size(numbers.index_bytes)),
@@ -80,6 +83,7 @@ fn to_json(numbers: &Numbers) -> Value {
         .map(|category| (category.name().to_owned(), numbers.categories[*category as usize].into()))
         .collect();
     json!({
+        "found": numbers.found(),
         "torrents": numbers.torrents,
         "files": numbers.files,
         "content_bytes": numbers.content_bytes,

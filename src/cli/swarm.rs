@@ -1,6 +1,5 @@
 //! `swarm`: a DHT and its torrents on loopback, for pointing any program at.
 
-use std::io::Write;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -9,6 +8,7 @@ use serde_json::json;
 
 use super::args::Swarm as SwarmArgs;
 use super::failure::{Failure, Outcome};
+use super::files;
 use super::print::Out;
 use super::units::human_count;
 use crate::base::InfoHash;
@@ -111,9 +111,8 @@ fn write_list(path: &Path, infohashes: &[InfoHash]) -> Result<(), Failure> {
     let cannot = |fault| {
         Failure::failed(format!("cannot write {}: {fault}; give another with --list", path.display()))
     };
-    let mut file = std::io::BufWriter::new(std::fs::File::create(path).map_err(cannot)?);
-    infohashes.iter().try_for_each(|infohash| writeln!(file, "{infohash}")).map_err(cannot)?;
-    file.flush().map_err(cannot)
+    let lines: String = infohashes.iter().map(|infohash| format!("{infohash}\n")).collect();
+    files::put(path, lines.as_bytes()).map(drop).map_err(cannot)
 }
 
 /// In one piece, so that whoever reads it never sees half of it.

@@ -15,6 +15,29 @@ pub struct Target {
     pub peers: Vec<SocketAddr>,
 }
 
+/// One torrent of the archive: a whole hash, or how one begins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// A whole hash.
+    Whole(Target),
+    /// The first hexadecimal digits of one, in lower case.
+    Digits(String),
+}
+
+/// Parses what [`parse_target`] does, and at least four hexadecimal digits as the beginning of a
+/// hash.
+pub fn parse_start(text: &str) -> Result<Start, String> {
+    let digits = text.trim();
+    let is_start = (DIGITS_MIN..64).contains(&digits.len()) && digits.bytes().all(|c| c.is_ascii_hexdigit());
+    match parse_target(text) {
+        // 32 hexadecimal digits may be base32 as well, and are looked for as both.
+        Ok(target) if digits.len() != 32 || !is_start => Ok(Start::Whole(target)),
+        _ if is_start => Ok(Start::Digits(digits.to_ascii_lowercase())),
+        Ok(target) => Ok(Start::Whole(target)),
+        Err(fault) => Err(format!("{fault}, or at least {DIGITS_MIN} first digits of one")),
+    }
+}
+
 /// Parses 40 hex digits, 32 of base32, 64 hex digits (v2), `1220` and 64 hex digits (a multihash),
 /// or a magnet link with `btih` or `btmh`. The error says what was wrong, and with what.
 pub fn parse_target(text: &str) -> Result<Target, String> {
@@ -127,6 +150,8 @@ const SHA256_MULTIHASH: &str = "1220";
 /// Peers taken from one link; more than a lookup would try at first.
 const PEERS_MAX: usize = 64;
 /// Characters of a wrong input that an error repeats.
+/// Fewer digits say nothing in an archive of any size.
+const DIGITS_MIN: usize = 4;
 const SHOWN_MAX: usize = 80;
 
 #[cfg(test)]

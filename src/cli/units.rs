@@ -27,6 +27,18 @@ pub fn parse_share(text: &str) -> Result<u8, String> {
     }
 }
 
+/// A size of things on a disk. Without a unit it must be a million at least: `200` is more often
+/// meant as 200 GB than as 200 bytes, and less on the disk may cost what is stored.
+pub fn parse_disk_size(text: &str) -> Result<u64, String> {
+    let bytes = parse_size(text)?;
+    let has_unit = text.contains(|c: char| c.is_alphabetic());
+    if !has_unit && (1..1_000_000).contains(&bytes) {
+        let number = text.trim();
+        return Err(format!("`{number}` has no unit; write {number}GiB, {number}MiB or {number}B"));
+    }
+    Ok(bytes)
+}
+
 /// Bytes per second: a size, with or without `/s`.
 pub fn parse_byte_rate(text: &str) -> Result<u64, String> {
     parse_size(per_second(text)).map_err(|_| not_a(text, "rate", "250kB/s, 10MB or off"))
@@ -268,6 +280,17 @@ mod tests {
         }
         assert!(parse_rate("5/m").is_err());
         assert!(parse_count("5MB").is_err());
+    }
+
+    #[test]
+    fn sizes_on_a_disk_have_units() {
+        for (text, bytes) in [("200GiB", 200 << 30), ("0", 0), ("off", 0), ("1000000", 1_000_000), ("9B", 9)]
+        {
+            assert_eq!(parse_disk_size(text), Ok(bytes), "{text}");
+        }
+        for text in ["200", "1", "999_999", " 64 "] {
+            assert!(parse_disk_size(text).is_err_and(|said| said.contains("GiB")), "{text}");
+        }
     }
 
     #[test]

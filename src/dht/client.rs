@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::base::{Cx, Flow, Instant, NodeId, Path, Scope, SocketId, Token};
 use crate::wire::compact::NodeAddr;
-use crate::wire::krpc::{self, Message, Method, Query, Response, Want};
+use crate::wire::krpc::{self, Body, Message, Method, Query, Response, Want};
 
 use super::directory::Outcome;
 use super::lookup::{Again, Goal, Lookup, User};
@@ -115,7 +115,26 @@ impl Dht {
         if let Some(external) = message.external {
             self.on_vote(cx, path, external);
         }
+        self.stats.errors += 1;
+        // Whoever refuses is there all the same, and so is the network.
+        (self.heard_at, self.unheard) = (cx.now, 0);
+        if let (Some(user), Body::Error(code, words)) = (self.command_of(&query.purpose), &message.body) {
+            let words: String = String::from_utf8_lossy(words).chars().take(ERROR_WORDS_MAX).collect();
+            self.events.push_back(Event::Refused(user, *code, words.into()));
+        }
         self.on_silence(cx, &query);
+    }
+
+    /// The command that a query of ours was sent for.
+    fn command_of(&self, purpose: &Purpose) -> Option<u64> {
+        match purpose {
+            Purpose::Ping(user) | Purpose::Announce(user) => Some(*user),
+            Purpose::Lookup(token) | Purpose::LookupNodes(token) => match self.lookups.get(*token)?.user {
+                User::Command(user) => Some(user),
+                _ => None,
+            },
+            Purpose::Check | Purpose::Sweep { .. } => None,
+        }
     }
 
     /// A query of ours came to nothing.
@@ -535,6 +554,8 @@ const PASS_SECS: u32 = 300;
 const MORE_SECS: u32 = 30;
 /// BEP 51 packets hold some 20; a jumbo answer is cut.
 const SAMPLES_MAX: usize = 64;
+/// Characters of an error's words that a person reads.
+const ERROR_WORDS_MAX: usize = 100;
 const VALUES_MAX: usize = 200;
 /// The engine drains events after every datagram; this is the bound if it ever did not.
 pub(super) const EVENTS_MAX: usize = 65_536;

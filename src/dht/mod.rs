@@ -81,6 +81,8 @@ pub enum Event {
     Done(User, Id, u32, u32, Option<(f64, f64)>),
     /// A command's ping was not answered.
     NoAnswer(u64),
+    /// A node answered a query of this command's with an error: its code and words.
+    Refused(u64, i64, Box<str>),
     /// The id on a socket changed (BEP 42) and wants saving.
     Renamed(SocketId, NodeId),
 }
@@ -111,6 +113,8 @@ pub struct Stats {
     pub asked: u64,
     /// Replies of others that fitted a query of ours.
     pub replies: u64,
+    /// Queries of ours that were answered with an error.
+    pub errors: u64,
     /// Queries of ours that timed out.
     pub timeouts: u64,
     /// Not KRPC, or from an address that is never contacted.

@@ -282,6 +282,12 @@ pub enum Answer {
     },
     /// The metadata.
     Torrent(Box<Torrent>),
+    /// The metadata will not come, or is not kept.
+    NotKept(Box<NotKept>),
+    /// A round of asking for the metadata is over without it; the next comes later.
+    Round(Round),
+    /// A node answered a query of this command's with an error: its code and words (BEP 5).
+    NodeError(i64, Box<str>),
     /// A host's addresses.
     Looked(Box<dns::Looked>),
     /// A name's records.
@@ -304,6 +310,28 @@ pub enum Answer {
         /// The nodes that answered.
         answered: u32,
     },
+}
+
+/// Why there is no torrent although its infohash was settled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotKept {
+    /// Its dictionary came and has the right hash, and is no torrent.
+    NoTorrent(crate::metadata::torrent::Error),
+    /// The filter refuses it, by this rule.
+    Filtered(String),
+    /// It was asked for so often in vain that it is given up, or others took its place.
+    GivenUp,
+}
+
+/// How a round of asking for metadata ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Round {
+    /// No DHT node is known that could be asked for peers, or none answered.
+    NoNodes,
+    /// Nodes answered, and know no peer.
+    NoPeers,
+    /// Peers were asked, and none gave it.
+    PeersFailed,
 }
 
 /// A setting that can change while the engine runs.

@@ -14,6 +14,7 @@ mod links;
 mod pace;
 mod persist;
 pub mod stats;
+mod whereabouts;
 mod wiring;
 mod work;
 
@@ -38,7 +39,7 @@ use config::{Config, Rates};
 use credit::Credit;
 pub use gauges::FAILURES_NAME;
 use gauges::failures_before;
-use io::{AcceptorId, Input, LinkId, Output, Reason, Why, Worked};
+use io::{AcceptorId, Input, LinkId, NotKept, Output, Reason, Why, Worked};
 use known::Known;
 use links::{Link, Links, Machine, Shelf};
 use pace::Pace;
@@ -49,6 +50,8 @@ use wiring::dial::Dials;
 use wiring::download::{DownloadFailure, Downloads};
 use wiring::names::Names;
 use wiring::refresh::Refresh;
+
+pub use whereabouts::Whereabouts;
 
 /// Everything that a crawler does, without doing any of it itself.
 pub struct Engine {
@@ -641,11 +644,14 @@ impl Engine {
     fn drain_queue(&mut self) {
         while let Some(event) = self.queue.poll_event((self.now, self.unix)) {
             match event {
-                queue::Event::Pending(row) => self.persist.pending(row),
+                queue::Event::Pending(row) => {
+                    self.answer_round(&row);
+                    self.persist.pending(row);
+                }
                 queue::Event::GivenUp(hash) => {
                     self.known.insert(&hash);
                     self.persist.given_up(hash);
-                    self.answer_fetch(&hash, None);
+                    self.answer_fetch(&hash, Err(NotKept::GivenUp));
                 }
             }
             if self.persist.has_batch() {

@@ -5,7 +5,7 @@ use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 use super::answers;
 use super::archive::sorted_bytes;
 use super::category::Category;
-use super::limits::{NODES_MAX, RULE_BYTES_MAX, RULES_MAX};
+use super::limits::{RULE_BYTES_MAX, RULES_MAX};
 use super::local;
 use super::recover::compact;
 use super::row::Packer;
@@ -19,6 +19,7 @@ pub struct Apply {
     packer: Packer,
     indexed: Option<Indexed>,
     keep_info: bool,
+    nodes_max: usize,
     next_id: i64,
 }
 
@@ -37,8 +38,13 @@ pub enum Reason {
 
 impl Apply {
     /// `search`: also make the text for the index.
-    pub fn new(conn: &Connection, keep_info: bool, search: bool) -> rusqlite::Result<Self> {
+    pub fn new(
+        conn: &Connection,
+        (keep_info, search): (bool, bool),
+        nodes_max: u64,
+    ) -> rusqlite::Result<Self> {
         Ok(Self {
+            nodes_max: usize::try_from(nodes_max).unwrap_or(usize::MAX),
             packer: Packer::new(),
             indexed: search.then(Indexed::new),
             keep_info,
@@ -59,7 +65,7 @@ impl Apply {
             StoreOp::Pending(all) => all.iter().try_for_each(|one| pending(conn, one))?,
             StoreOp::GivenUp(all) => all.iter().try_for_each(|hash| given_up(conn, *hash, now))?,
             StoreOp::Dropped(drop) => dropped(conn, drop)?,
-            StoreOp::Nodes(nodes) => save_nodes(conn, nodes)?,
+            StoreOp::Nodes(nodes) => save_nodes(conn, &nodes[..nodes.len().min(self.nodes_max)])?,
             StoreOp::OwnId(SavedId { listen, id }) => {
                 let sql = "INSERT OR REPLACE INTO own_ids VALUES (?1, ?2)";
                 conn.prepare_cached(sql)?.execute(params![listen.to_string(), id.0])?;
@@ -368,7 +374,7 @@ fn secs(at: UnixTime) -> i64 {
 fn save_nodes(conn: &Connection, nodes: &[SavedNode]) -> rusqlite::Result<()> {
     conn.prepare_cached("DELETE FROM nodes")?.execute([])?;
     let mut insert = conn.prepare_cached("INSERT INTO nodes VALUES (?1, ?2, ?3, ?4, ?5)")?;
-    for (rank, node) in nodes.iter().take(NODES_MAX as usize).enumerate() {
+    for (rank, node) in nodes.iter().enumerate() {
         insert.execute(params![
             rank,
             node.id.0,

@@ -11,7 +11,7 @@ use super::row;
 use super::schema::{OpenError, beside, canonical, open_reader};
 use super::search::index::Searcher;
 use super::search::tokenize::{self, Indexed, Term, Words};
-use super::search::{Entry, IndexError, Query, Sort};
+use super::search::{Entry, IndexError, Query, Scope, Sort};
 use crate::base::{Id, InfoHash, UnixTime};
 use crate::model::torrent::name_or_hash;
 use crate::model::{Charset, FileList, TorrentFlags};
@@ -130,6 +130,14 @@ pub struct Numbers {
     pub index_bytes: u64,
 }
 
+impl Numbers {
+    /// Infohashes found: the torrents stored, and the hashes that wait, or were given up, evicted,
+    /// refused or deleted. A hybrid that is stored counts once.
+    pub fn found(&self) -> u64 {
+        self.torrents + self.pending + self.known.iter().sum::<u64>()
+    }
+}
+
 /// Why a question has no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ArchiveError {
@@ -193,6 +201,44 @@ impl Archive {
     /// page; none for a query that asks for nothing. What a deletion would take.
     pub fn matching(&self, query: &Query) -> Result<Vec<i64>, ArchiveError> {
         matching(&self.conn, &self.db, query)
+    }
+
+    /// Up to `most` words of the index that differ little from this one, which is as a query's
+    /// terms are: what may have been meant.
+    pub fn nearest(&self, word: &str, most: usize) -> Result<Vec<String>, ArchiveError> {
+        let mut kept = self.searcher.borrow_mut();
+        let searcher = current(&mut kept, &beside(&self.db, ".index")).map_err(ArchiveError::Index)?;
+        searcher.nearest(word, most).map_err(ArchiveError::Index)
+    }
+
+    /// The sum of the sizes of the torrents in these rows.
+    pub fn content_bytes(&self, ids: &[i64]) -> Result<u64, ArchiveError> {
+        let mut select = self.conn.prepare_cached("SELECT size FROM torrents WHERE id = ?1")?;
+        let mut sum = 0u64;
+        for id in ids {
+            let size: Option<i64> = select.query_row([id], |row| row.get(0)).optional()?;
+            sum = sum.saturating_add(size.unwrap_or(0).unsigned_abs());
+        }
+        Ok(sum)
+    }
+
+    /// The first `limit` torrents whose SHA-1 or SHA-256 begins with these hexadecimal digits, at
+    /// most 64; none if there are no digits, or others.
+    pub fn starting_with(&self, digits: &str, limit: usize) -> Result<Vec<Stored>, ArchiveError> {
+        let mut found: Vec<Stored> = Vec::new();
+        for (column, digits_max) in [("infohash", 40), ("v2", 64)] {
+            let Some((low, high)) = hex_range(digits, digits_max) else { continue };
+            let sql = format!("{SELECT} WHERE {column} BETWEEN ?1 AND ?2 ORDER BY {column} LIMIT ?3");
+            let mut select = self.conn.prepare_cached(&sql)?;
+            for stored in select.query_map((low, high, limit), read)? {
+                let stored = stored?;
+                if found.iter().all(|known| known.id != stored.id) {
+                    found.push(stored);
+                }
+            }
+        }
+        found.truncate(limit);
+        Ok(found)
     }
 
     /// The torrent in this row.
@@ -286,8 +332,9 @@ impl Archive {
             found.notes.push(Note::Behind(rows));
         }
         match query.sort {
-            // Those that are not in the index yet are the newest, so they stand at the beginning.
-            Sort::Relevance => {}
+            // Those that are not in the index yet are the newest, so they stand at the beginning of
+            // those whose names have all of the words, and of the others.
+            Sort::Relevance => hits.sort_by_cached_key(|hit| !words.all_in(&hit.display_name())),
             sort => hits.sort_by_key(|hit| std::cmp::Reverse(sort_key(sort, hit))),
         }
         found.hits = hits.into_iter().skip(query.offset).take(limit).collect();
@@ -352,6 +399,18 @@ impl From<OpenError> for ArchiveError {
     }
 }
 
+/// The smallest and the largest hash of `digits_max` hexadecimal digits that begin with these.
+fn hex_range(digits: &str, digits_max: usize) -> Option<(Vec<u8>, Vec<u8>)> {
+    if digits.is_empty() || digits.len() > digits_max || !digits.bytes().all(|c| c.is_ascii_hexdigit()) {
+        return None;
+    }
+    let filled = |with: char| -> Option<Vec<u8>> {
+        let all: String = digits.chars().chain(std::iter::repeat(with)).take(digits_max).collect();
+        (0..digits_max).step_by(2).map(|at| u8::from_str_radix(&all[at..at + 2], 16).ok()).collect()
+    };
+    Some((filled('0')?, filled('f')?))
+}
+
 /// The index as it is now.
 fn current<'a>(kept: &'a mut Option<Searcher>, dir: &Path) -> Result<&'a Searcher, IndexError> {
     let searcher = match kept.take().filter(|searcher| searcher.is_current(dir)) {
@@ -364,12 +423,13 @@ fn current<'a>(kept: &'a mut Option<Searcher>, dir: &Path) -> Result<&'a Searche
 /// The rows that [`Archive::matching`] speaks of.
 pub fn matching(conn: &Connection, db: &Path, query: &Query) -> Result<Vec<i64>, ArchiveError> {
     let words = tokenize::query(&query.words);
-    if words.is_empty() && (!query.words.trim().is_empty() || query.size_min_bytes == 0) {
+    let any_size = query.size_min_bytes == 0 && query.size_max_bytes.is_none();
+    if words.is_empty() && (!query.words.trim().is_empty() || any_size) {
         return Ok(Vec::new());
     }
     let (mut ids, last) = match Searcher::open(&beside(db, ".index")) {
         Ok(searcher) => {
-            let ids = searcher.matching(&words, query.size_min_bytes).map_err(ArchiveError::Index)?;
+            let ids = searcher.matching(&words, query).map_err(ArchiveError::Index)?;
             (ids, searcher.last_indexed())
         }
         Err(_) => (Vec::new(), 0),
@@ -385,7 +445,26 @@ pub fn matching(conn: &Connection, db: &Path, query: &Query) -> Result<Vec<i64>,
         ids = right;
     }
     each_match(conn, last, &words, query, &mut |stored| ids.push(stored.id))?;
+    if query.scope == Scope::Names {
+        ids = in_names(conn, ids, &words)?;
+    }
+    ids.sort_unstable();
     Ok(ids)
+}
+
+/// Those of these rows whose names alone have all of the words.
+fn in_names(conn: &Connection, ids: Vec<i64>, words: &Words) -> Result<Vec<i64>, ArchiveError> {
+    let mut select = conn.prepare_cached(&format!("{SELECT} WHERE id = ?1"))?;
+    let mut kept = Vec::new();
+    for id in ids {
+        let Some(stored) = select.query_row([id], read).optional()? else { continue };
+        let mut no_files = FileList::default();
+        no_files.set_charset(stored.files.charset());
+        if words.all_in(&stored.display_name()) && words.phrases_match(&stored.name, &no_files) {
+            kept.push(id);
+        }
+    }
+    Ok(kept)
 }
 
 /// What the index takes for the rows after `last`, in order, at most `rows`.
@@ -436,16 +515,20 @@ fn scan(
     wanted: usize,
 ) -> Result<Scan, ArchiveError> {
     let (mut best, mut total) = (Vec::new(), 0);
-    let by_key = |hit: &Stored| std::cmp::Reverse(sort_key(query.sort, hit));
+    let by_name = query.sort == Sort::Relevance && !words.is_empty();
+    let by_key = |hit: &Stored| {
+        let named = by_name && words.all_in(&hit.display_name());
+        std::cmp::Reverse((named, sort_key(query.sort, hit)))
+    };
     let rows = each_match(conn, last, words, query, &mut |stored| {
         total += 1;
         best.push(stored);
         if best.len() >= 2 * wanted.max(SCAN_ROWS_MIN) {
-            best.sort_by_key(by_key);
+            best.sort_by_cached_key(by_key);
             best.truncate(wanted);
         }
     })?;
-    best.sort_by_key(by_key);
+    best.sort_by_cached_key(by_key);
     best.truncate(wanted);
     Ok(Scan { hits: best, total, rows })
 }
@@ -472,7 +555,7 @@ fn each_match(
     while let Some(row) = rows.next()? {
         let stored = read(row)?;
         read_rows += 1;
-        if stored.sorted_bytes() < query.size_min_bytes && query.size_min_bytes > 0 {
+        if !query.wants_size(stored.sorted_bytes()) {
             continue;
         }
         let text = if words.is_empty() { String::new() } else { indexed.text(&stored.name, &stored.files) };

@@ -7,17 +7,28 @@ use rusqlite::{Connection, params};
 
 use super::answers;
 use super::apply::{Reason, banish};
-use super::limits::PENDING_MAX;
+use super::limits::{NODES_MAX, PENDING_MAX};
 use super::schema::beside;
 use crate::base::UnixTime;
 
 /// Walks through the tables a slice at a time, so that no single step takes long.
-#[derive(Default)]
 pub struct Sweeper {
     slice: u8,
+    rows: RowsMax,
+}
+
+impl Default for Sweeper {
+    fn default() -> Self {
+        Self::new(RowsMax::within(None))
+    }
 }
 
 impl Sweeper {
+    /// Begins at the first slice.
+    pub fn new(rows: RowsMax) -> Self {
+        Self { slice: 0, rows }
+    }
+
     /// Looks after one 256th of the hashes, and after the histories. Run in a transaction.
     pub fn step(&mut self, conn: &Connection, now: UnixTime) -> rusqlite::Result<()> {
         let (low, high) = (self.slice_start(), self.slice_end());
@@ -25,14 +36,17 @@ impl Sweeper {
             let before = now.0.saturating_sub(days_max * DAY_SECS);
             let old = "DELETE FROM known WHERE infohash BETWEEN ?1 AND ?2 AND why = ?3 AND at < ?4";
             conn.prepare_cached(old)?.execute(params![low, high, why as u8, before])?;
+            let times_out = matches!(why, Reason::GivenUp | Reason::Evicted);
+            let rows_max = if times_out { rows_max.min(self.rows.known) } else { rows_max };
             conn.prepare_cached(KNOWN_EXCESS)?.execute(params![low, high, why as u8, rows_max / SLICES])?;
         }
         let before = now.0.saturating_sub(PENDING_DAYS_MAX * DAY_SECS);
         let old = "DELETE FROM pending WHERE infohash BETWEEN ?1 AND ?2 AND max(first_seen, not_before) < ?3";
         conn.prepare_cached(old)?.execute(params![low, high, before])?;
-        conn.prepare_cached(PENDING_EXCESS)?.execute(params![low, high, PENDING_MAX / SLICES])?;
+        conn.prepare_cached(PENDING_EXCESS)?.execute(params![low, high, self.rows.pending / SLICES])?;
         if self.slice == 0 {
             histories(conn, now)?;
+            super::undo::expire(conn, now)?;
         }
         self.slice = self.slice.wrapping_add(1);
         Ok(())
@@ -58,6 +72,52 @@ pub fn used_bytes(conn: &Connection, db: &Path) -> rusqlite::Result<u64> {
     let database = u64::try_from(pages * pragma("page_size")?).unwrap_or(0);
     let wal = std::fs::metadata(beside(db, "-wal")).map_or(0, |meta| meta.len());
     Ok(database + wal + folder_bytes(&beside(db, ".index")))
+}
+
+/// What an archive holds beyond a limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Excess {
+    /// Bytes in use.
+    pub used_bytes: u64,
+    /// About how many torrents must go.
+    pub torrents: u64,
+    /// Torrents there are.
+    pub torrents_all: u64,
+}
+
+impl super::Archive {
+    /// By how much the archive is larger than `max` bytes; `None` if it is not.
+    pub fn excess(&self, max: u64) -> Result<Option<Excess>, super::ArchiveError> {
+        let used = used_bytes(self.conn(), self.db())?;
+        if used <= max {
+            return Ok(None);
+        }
+        let all = self.count("torrents")?;
+        // In proportion, as if all were of one size.
+        let share = u128::from(all) * u128::from(used - max) / u128::from(used.max(1));
+        let torrents = u64::try_from(share).unwrap_or(all).saturating_add(1).min(all);
+        Ok(Some(Excess { used_bytes: used, torrents, torrents_all: all }))
+    }
+}
+
+/// How many rows of what is no torrent are kept: with a limit of the disk they leave torrents
+/// three quarters of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RowsMax {
+    /// Of `nodes`.
+    pub nodes: u64,
+    /// Of `pending`.
+    pub pending: u64,
+    /// Of `known` for each of the reasons that time out.
+    pub known: u64,
+}
+
+impl RowsMax {
+    /// For `disk_max` bytes in all.
+    pub fn within(disk_max: Option<u64>) -> Self {
+        let share = |parts: u64, rows: u64| disk_max.map_or(rows, |max| (max / parts / ROW_BYTES).min(rows));
+        Self { nodes: share(12, NODES_MAX), pending: share(12, PENDING_MAX), known: share(24, u64::MAX) }
+    }
 }
 
 /// Makes room: removes up to `count` torrents, those never heard of again and oldest first, then
@@ -116,6 +176,9 @@ const HISTORY_ROWS_MAX: u64 = 1_000_000;
 const HISTORY_DAYS_MAX: u64 = 30;
 
 const DAY_SECS: u64 = 86_400;
+
+/// Of a row of `nodes`, `pending` or `known`, with what SQLite adds.
+const ROW_BYTES: u64 = 80;
 
 /// By the first byte of the hash.
 const SLICES: u64 = 256;

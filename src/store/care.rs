@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
 
-use super::apply::{Reason, banish, next_id, rule_id};
+use super::apply::next_id;
 use super::archive::{self, Archive, ArchiveError};
 use super::schema::{OpenError, WriterLock, beside, canonical, lock, open_reader, open_writer, settle};
+use super::search::IndexError;
 use super::search::index::{Indexer, Searcher};
-use super::search::{IndexError, Query};
-use super::writer::{refresh, unix_now};
+use super::writer::refresh;
 use crate::base::{Id, InfoHash, hash};
 
 /// An archive that this process alone may write to, while no engine runs.
@@ -142,28 +142,6 @@ impl Keeper {
         Ok(Self { conn, db, _lock: lock })
     }
 
-    /// Deletes what matches ([`Archive::matching`]) for ever: the hashes are kept with the rule,
-    /// so that they stay away. Returns how many.
-    pub fn delete(&mut self, query: &Query, rule: &str) -> Result<u64, ArchiveError> {
-        let ids = archive::matching(&self.conn, &self.db, query)?;
-        self.delete_rows(&ids, rule)
-    }
-
-    /// Deletes these rows for ever. Returns how many there were.
-    pub fn delete_rows(&mut self, ids: &[i64], rule: &str) -> Result<u64, ArchiveError> {
-        let before = count(&self.conn)?;
-        for some in ids.chunks(DELETE_ROWS) {
-            let tx = self.conn.transaction()?;
-            let rule = rule_id(&tx, rule)?;
-            for &id in some {
-                banish(&tx, id, Reason::Deleted, unix_now(), rule)?;
-            }
-            tx.commit()?;
-        }
-        self.refresh_index()?;
-        Ok(before - count(&self.conn)?)
-    }
-
     /// Lets hashes that were refused or deleted by this rule be fetched again. Returns how many.
     pub fn free(&mut self, rule: &str) -> Result<u64, ArchiveError> {
         let tx = self.conn.transaction()?;
@@ -197,17 +175,7 @@ impl Keeper {
         super::search::index::clear(&dir).map_err(ArchiveError::Index)?;
         let total = count(&self.conn)?;
         let (mut indexer, mut last) = Indexer::open(&dir, 0).map_err(ArchiveError::Index)?;
-        let mut done = 0;
-        loop {
-            let entries = archive::entries_after(&self.conn, last, REINDEX_ROWS)?;
-            let Some(end) = entries.last().map(|entry| entry.id) else { break };
-            last = end;
-            for entry in entries {
-                indexer.add(entry).map_err(ArchiveError::Index)?;
-                done += 1;
-            }
-            progress(done, total);
-        }
+        let done = feed(&self.conn, &mut indexer, &mut last, &mut |done| progress(done, total))?;
         settle(&self.conn)?;
         indexer.commit(last).map_err(ArchiveError::Index)?;
         indexer.close();
@@ -215,12 +183,36 @@ impl Keeper {
         Ok(done)
     }
 
+    /// The index takes in rows that it does not hold yet.
+    pub(super) fn catch_up(&mut self) -> Result<(), ArchiveError> {
+        let Some(mut indexer) = self.indexer()? else { return Ok(()) };
+        let mut last = indexer.last();
+        if feed(&self.conn, &mut indexer, &mut last, &mut |_| {})? > 0 {
+            settle(&self.conn)?;
+            indexer.commit(last).map_err(ArchiveError::Index)?;
+        }
+        indexer.close();
+        Ok(())
+    }
+
+    pub(super) fn conn(&self) -> &Connection {
+        &self.conn
+    }
+
+    pub(super) fn conn_mut(&mut self) -> &mut Connection {
+        &mut self.conn
+    }
+
+    pub(super) fn db(&self) -> &Path {
+        &self.db
+    }
+
     /// The index follows what changed in the table.
-    fn refresh_index(&mut self) -> Result<(), ArchiveError> {
+    pub(super) fn refresh_index(&mut self) -> Result<(), ArchiveError> {
         let Some(mut indexer) = self.indexer()? else { return Ok(()) };
         let last = indexer.last();
         loop {
-            let stale = archive::stale(&self.conn, DELETE_ROWS as u32)?;
+            let stale = archive::stale(&self.conn, STALE_ROWS)?;
             if stale.is_empty() {
                 break;
             }
@@ -244,6 +236,27 @@ impl Keeper {
             Err(IndexError::NotBuilt) => Ok(None),
             Err(error) => Err(ArchiveError::Index(error)),
         }
+    }
+}
+
+/// Hands the index every row after `last`, which moves on to the last of them; `done` is told how
+/// many so far. Returns how many. Nothing is committed.
+fn feed(
+    conn: &Connection,
+    indexer: &mut Indexer,
+    last: &mut i64,
+    done: &mut dyn FnMut(u64),
+) -> Result<u64, ArchiveError> {
+    let mut count = 0;
+    loop {
+        let entries = archive::entries_after(conn, *last, REINDEX_ROWS)?;
+        let Some(end) = entries.last().map(|entry| entry.id) else { return Ok(count) };
+        *last = end;
+        for entry in entries {
+            indexer.add(entry).map_err(ArchiveError::Index)?;
+            count += 1;
+        }
+        done(count);
     }
 }
 
@@ -308,8 +321,8 @@ fn file_error(error: &std::io::Error) -> ArchiveError {
 /// What a person reads of it.
 const WORDS_MAX: usize = 100;
 
-/// Rows deleted in one transaction.
-const DELETE_ROWS: usize = 1_000;
+/// Entries of the index that are removed or made anew with one commit.
+const STALE_ROWS: u32 = 1_000;
 
 /// Rows read at once while the index is made anew.
 const REINDEX_ROWS: u32 = 1_000;

@@ -17,6 +17,7 @@ pub mod row;
 pub mod schema;
 pub mod search;
 mod squeeze;
+pub mod undo;
 mod writer;
 
 use std::path::{Path, PathBuf};
@@ -24,12 +25,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 pub use archive::{Archive, ArchiveError, Found, Hit, Note, Numbers, Stored};
 pub use care::{CheckReport, Keeper, Progress, restore};
 pub use category::Category;
 pub use schema::OpenError;
-pub use search::{IndexError, Query, Sort};
+pub use search::{IndexError, Query, Scope, Sort};
+pub use undo::{UNDO_DAYS, Undone};
 
 use crate::model::archive::{QUEUE_OPS, has_room};
 use crate::model::{Recovered, StoreOp, StoreResult};
@@ -46,6 +49,9 @@ pub struct StoreConfig {
     pub keep_info: bool,
     /// Most bytes that database, WAL and index may take together.
     pub disk_max: Option<u64>,
+    /// How long an archive that is larger than that when it is opened stays as it is: time to stop
+    /// the program, should the limit be a mistake.
+    pub eviction_grace: Duration,
     /// Say [`StoreResult::DiskLow`] when less is free.
     pub disk_free_min: Option<u64>,
     /// Move the WAL into the file when it has this many bytes.
@@ -69,6 +75,7 @@ impl Default for StoreConfig {
             commit_ms: 200,
             keep_info: false,
             disk_max: None,
+            eviction_grace: EVICTION_GRACE,
             disk_free_min: None,
             checkpoint_bytes: 16 << 20,
             search: cfg!(feature = "search"),
@@ -95,6 +102,8 @@ struct Shared {
     woken: AtomicBool,
     /// Bytes of torrents, zones and lists handed in and not committed.
     bytes: AtomicU64,
+    /// Torrents that made room since the start.
+    evicted: AtomicU64,
 }
 
 impl Store {
@@ -174,9 +183,10 @@ impl Store {
     }
 
     /// Commits what was handed in and waits until the thread has ended. Results that were not
-    /// polled are dropped.
-    pub fn close(mut self) {
+    /// polled are dropped. Returns how many torrents made room since it was opened.
+    pub fn close(mut self) -> u64 {
         self.end();
+        self.shared.evicted.load(Ordering::Relaxed)
     }
 
     fn end(&mut self) {
@@ -195,6 +205,9 @@ impl Drop for Store {
         self.end();
     }
 }
+
+/// Long enough to read a line and press Ctrl-C.
+pub const EVICTION_GRACE: Duration = Duration::from_secs(10);
 
 /// A batch gives one result, so this is never reached by a driver that polls each turn.
 const RESULTS_MAX: usize = 256;

@@ -198,7 +198,9 @@ fn prepare(conn: &mut Connection, db: &Path, migrations: &[&str]) -> Result<(), 
     // A table that is made anew is not empty in between: what refers to it stays.
     conn.pragma_update(None, "foreign_keys", false)?;
     for (index, sql) in migrations.iter().enumerate().skip(version as usize) {
-        log::info!("bringing the archive to schema {} of {}", index + 1, migrations.len());
+        if version > 0 {
+            log::info!("bringing the archive to schema {} of {}", index + 1, migrations.len());
+        }
         let tx = conn.transaction()?;
         tx.execute_batch(sql)?;
         tx.pragma_update(None, "application_id", APPLICATION_ID)?;
@@ -230,8 +232,14 @@ fn back_up(conn: &Connection, db: &Path, version: u32) -> Result<(), Fault> {
         return Ok(());
     }
     log::info!("copying the archive before its schema changes");
-    conn.execute("VACUUM INTO ?1", [copy.to_string_lossy().as_ref()])?;
-    Ok(())
+    // What a crash leaves of it must not pass for the copy at the next start.
+    let partial = beside(&copy, ".partial");
+    let _ = std::fs::remove_file(&partial);
+    conn.execute("VACUUM INTO ?1", [partial.to_string_lossy().as_ref()])?;
+    std::fs::rename(&partial, &copy).map_err(|error| {
+        log::error!("cannot keep a copy of the archive: {error}");
+        Fault::Open(OpenError::Denied)
+    })
 }
 
 /// One file a version, in order; released ones never change.
@@ -240,6 +248,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0002_smaller_rows.sql"),
     include_str!("migrations/0003_answers.sql"),
     include_str!("migrations/0004_local_names.sql"),
+    include_str!("migrations/0005_undo.sql"),
 ];
 
 /// An archive that no writer has brought up to date yet, as a reader sees it. Lies in memory.

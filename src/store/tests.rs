@@ -413,10 +413,71 @@ fn eviction_takes_those_never_seen_again_first_and_keeps_their_hashes() {
 fn too_much_on_disk_makes_room_by_itself() {
     let (_dir, db) = place();
     run(config(&db), (1..=300).map(|number| put(torrent(number, "bird", 3))).collect());
-    run(StoreConfig { disk_max: Some(1), ..config(&db) }, vec![StoreOp::Setting("a", String::new())]);
+    let small = StoreConfig { disk_max: Some(1), eviction_grace: Duration::ZERO, ..config(&db) };
+    run(small, vec![StoreOp::Setting("a", String::new())]);
     let numbers = Archive::open_read_only(&db).unwrap().stats().unwrap();
     assert!(numbers.torrents <= 200, "{}", numbers.torrents);
     assert_eq!(numbers.torrents + numbers.known[1], 300);
+}
+
+#[test]
+fn an_archive_that_is_too_large_at_the_start_stays_whole_for_a_while_and_takes_nothing_in() {
+    let (_dir, db) = place();
+    run(config(&db), (1..=300).map(|number| put(torrent(number, "bird", 3))).collect());
+    let excess = Archive::open_read_only(&db).unwrap().excess(1).unwrap().unwrap();
+    assert_eq!((excess.torrents, excess.torrents_all), (300, 300));
+    assert!(Archive::open_read_only(&db).unwrap().excess(excess.used_bytes).unwrap().is_none());
+    let small = StoreConfig { disk_max: Some(1), ..config(&db) };
+    let said = run(small, vec![StoreOp::Setting("a", String::new())]);
+    assert!(said.contains(&StoreResult::DiskLow(true)), "{said:?}");
+    assert_eq!(Archive::open_read_only(&db).unwrap().stats().unwrap().torrents, 300);
+}
+
+#[test]
+fn what_made_room_is_counted() {
+    let (_dir, db) = place();
+    run(config(&db), (1..=300).map(|number| put(torrent(number, "bird", 3))).collect());
+    let small = StoreConfig { disk_max: Some(1), eviction_grace: Duration::ZERO, ..config(&db) };
+    let (mut store, _) = Store::open(small, || {}).unwrap();
+    store.submit(StoreOp::Setting("a", String::new())).unwrap();
+    while store.poll() != Some(StoreResult::Committed(1)) {}
+    let evicted = store.close();
+    let left = Archive::open_read_only(&db).unwrap().stats().unwrap().torrents;
+    assert_eq!(evicted + left, 300);
+}
+
+/// What a deletion keeps for an undo goes before any torrent.
+#[test]
+fn what_was_deleted_makes_room_first() {
+    let (_dir, db) = place();
+    run(config(&db), (1..=50).map(|number| put(torrent(number, "bird", 3))).collect());
+    let mut keeper = Keeper::open(&db).unwrap();
+    assert_eq!(keeper.delete_rows(&(1..=30).collect::<Vec<_>>(), "x").unwrap(), 30);
+    drop(keeper);
+    let small = StoreConfig { disk_max: Some(1), eviction_grace: Duration::ZERO, ..config(&db) };
+    run(small, vec![StoreOp::Setting("a", String::new())]);
+    let numbers = Archive::open_read_only(&db).unwrap().stats().unwrap();
+    assert_eq!((numbers.torrents, numbers.known), (20, [0, 0, 0, 30]));
+    assert_eq!(Keeper::open(&db).unwrap().undo(), Ok(None));
+}
+
+/// With a small limit of the disk, nodes and hashes do not take the place of torrents.
+#[test]
+fn tables_beside_the_torrents_are_bounded_by_the_limit_of_the_disk() {
+    let small = bounds::RowsMax::within(Some(1 << 20));
+    assert!(small.nodes * 80 <= (1 << 20) / 12 && small.pending * 80 <= (1 << 20) / 12, "{small:?}");
+    assert!(small.nodes > 500 && small.known > 250, "{small:?}");
+    assert_eq!(bounds::RowsMax::within(None).nodes, 1_000_000);
+    let (_dir, db) = place();
+    let node = |number: u16| crate::model::SavedNode {
+        id: Id([1; 20]),
+        addr: std::net::SocketAddr::from(([10, 0, 0, 1], number)),
+        answered: UnixTime(1),
+        sample_after: UnixTime(0),
+    };
+    let config = StoreConfig { disk_max: Some(1 << 20), ..config(&db) };
+    run(config, vec![StoreOp::Nodes((1..5_000).map(node).collect())]);
+    assert_eq!(Archive::open_read_only(&db).unwrap().stats().unwrap().nodes, small.nodes);
 }
 
 #[test]

@@ -8,11 +8,11 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use rusqlite::{Connection, ErrorCode};
 
 use super::apply::{Apply, next_id};
-use super::bounds::{Sweeper, evict, used_bytes};
+use super::bounds::{RowsMax, Sweeper, evict, used_bytes};
 use super::schema::{WriterLock, beside, settle};
 use super::search::Entry;
 use super::search::index::Indexer;
-use super::{Shared, StoreConfig, archive};
+use super::{Shared, StoreConfig, archive, undo};
 use crate::base::UnixTime;
 use crate::model::archive::StoreFault;
 use crate::model::{StoreOp, StoreResult};
@@ -32,9 +32,21 @@ pub struct Writer {
     feed: Feed,
     sweeper: Sweeper,
     batch: Batch,
-    disk_low: bool,
+    room: Room,
     tick_at: Instant,
     _lock: WriterLock,
+}
+
+/// Whether there is room for more.
+struct Room {
+    /// The archive was larger than its limit when it was opened: nothing goes before this.
+    evict_from: Option<Instant>,
+    /// It is larger than its limit, and eviction does not help, or not yet.
+    over: bool,
+    /// The file system is nearly full.
+    free_low: bool,
+    /// What was told of the two.
+    told: bool,
 }
 
 /// What the open transaction holds.
@@ -64,17 +76,21 @@ impl Writer {
         conn.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
         let page_size: u64 = conn.pragma_query_value(None, "page_size", |row| row.get(0))?;
         conn.pragma_update(None, "wal_autocheckpoint", (config.checkpoint_bytes / page_size).max(1))?;
-        let apply = Apply::new(&conn, config.keep_info, config.search)?;
+        let rows = RowsMax::within(config.disk_max);
+        let apply = Apply::new(&conn, (config.keep_info, config.search), rows.nodes)?;
         let feed = Feed::open(&conn, &config)?;
         let now = Instant::now();
+        let over = config.disk_max.map(|max| Ok::<_, rusqlite::Error>(used_bytes(&conn, &config.db)? > max));
+        let over = over.transpose()?.unwrap_or(false);
+        let evict_from = over.then(|| now + config.eviction_grace);
         Ok(Self {
             conn,
             config,
             apply,
             feed,
-            sweeper: Sweeper::default(),
+            sweeper: Sweeper::new(rows),
             batch: Batch::default(),
-            disk_low: false,
+            room: Room { evict_from, over: false, free_low: false, told: false },
             tick_at: now,
             _lock: lock,
         })
@@ -280,41 +296,67 @@ impl Writer {
             return;
         }
         self.tick_at = now + TICK;
-        self.watch_free_space(notice);
-        if let Err(error) = self.keep_bounds() {
+        self.watch_free_space();
+        if let Err(error) = self.keep_bounds(notice) {
             log::warn!("upkeep of the archive: {error}");
         }
-    }
-
-    fn watch_free_space(&mut self, notice: &Notice) {
-        let Some(min) = self.config.disk_free_min else { return };
-        let Some(free) = (self.config.free_bytes)(&self.config.db) else { return };
-        // Some more must be free before it counts as enough, or it would go to and fro.
-        let low = if self.disk_low { free < min + min / 16 } else { free < min };
-        if low != self.disk_low {
-            self.disk_low = low;
+        let low = self.room.over || self.room.free_low;
+        if std::mem::replace(&mut self.room.told, low) != low {
             notice.say(StoreResult::DiskLow(low));
         }
     }
 
-    fn keep_bounds(&mut self) -> rusqlite::Result<()> {
+    fn watch_free_space(&mut self) {
+        let Some(min) = self.config.disk_free_min else { return };
+        let Some(free) = (self.config.free_bytes)(&self.config.db) else { return };
+        // Some more must be free before it counts as enough, or it would go to and fro.
+        self.room.free_low = if self.room.free_low { free < min + min / 16 } else { free < min };
+    }
+
+    fn keep_bounds(&mut self, notice: &Notice) -> rusqlite::Result<()> {
         let now = unix_now();
         let tx = self.conn.transaction()?;
         self.sweeper.step(&tx, now)?;
         tx.commit()?;
         let Some(max) = self.config.disk_max else { return Ok(()) };
-        if used_bytes(&self.conn, &self.config.db)? <= max {
+        if used_bytes(&self.conn, &self.config.db)? > max {
+            // What the WAL holds is in the file as well, or soon.
+            self.conn.execute_batch("PRAGMA wal_checkpoint(TRUNCATE);")?;
+        }
+        let used = used_bytes(&self.conn, &self.config.db)?;
+        if used <= max {
+            (self.room.over, self.room.evict_from) = (false, None);
             return Ok(());
         }
+        if self.room.evict_from.is_some_and(|at| Instant::now() < at) {
+            self.room.over = true;
+            return Ok(());
+        }
+        let gone = self.make_room(notice)?;
+        // A little beyond is usual while it grows; far beyond, nothing more is to be fetched.
+        self.room.over = gone == 0 || used - max > max / OVER_SHARE;
+        Ok(())
+    }
+
+    /// Evicts some torrents, after what was deleted and could still be brought back. Returns how
+    /// many rows went.
+    fn make_room(&mut self, notice: &Notice) -> rusqlite::Result<u64> {
         let count: u32 = self.conn.query_row("SELECT count(*) FROM torrents", [], |row| row.get(0))?;
         let tx = self.conn.transaction()?;
-        let gone = evict(&tx, (count / 100).clamp(EVICT_MIN, EVICT_MAX), now)?;
+        let forgotten = undo::forget_some(&tx, EVICT_MAX)? as u64;
+        let gone = match forgotten {
+            0 => evict(&tx, (count / 100).clamp(EVICT_MIN, EVICT_MAX), unix_now())?,
+            _ => 0,
+        };
         tx.commit()?;
-        if gone == 0 {
-            return Ok(());
+        if gone > 0 {
+            notice.shared.evicted.fetch_add(u64::from(gone), Ordering::Relaxed);
+            log::info!("{gone} torrents made room in the archive");
         }
-        log::info!("{gone} torrents made room in the archive");
-        self.conn.execute_batch("PRAGMA incremental_vacuum(4096); PRAGMA wal_checkpoint(TRUNCATE);")
+        if gone > 0 || forgotten > 0 {
+            self.conn.execute_batch("PRAGMA incremental_vacuum(4096); PRAGMA wal_checkpoint(TRUNCATE);")?;
+        }
+        Ok(u64::from(gone) + forgotten)
     }
 }
 
@@ -404,6 +446,9 @@ const STALE_ROWS: u32 = 5_000;
 
 /// How often upkeep comes.
 const TICK: Duration = Duration::from_secs(1);
+
+/// Nothing is fetched while the archive is larger than its limit by this share of it.
+const OVER_SHARE: u64 = 16;
 
 /// Torrents that make room in one go: a hundredth of all, within these.
 const EVICT_MIN: u32 = 100;

@@ -5,11 +5,11 @@ use std::net::SocketAddr;
 use crate::base::{Id, InfoHash, Instant};
 use crate::dht::{Event, Goal, User};
 use crate::engine::Engine;
-use crate::engine::io::{Answer, Command, CommandId, Output, Setting};
+use crate::engine::io::{Answer, Command, CommandId, NotKept, Output, Round, Setting};
 use crate::engine::wiring::download::Caller;
-use crate::metadata::Why;
-use crate::metadata::queue::Source;
-use crate::model::Torrent;
+use crate::metadata::queue::{Added, Source};
+use crate::metadata::{Filter, Why};
+use crate::model::{Pending, PendingState, Torrent};
 
 /// A command that has not come to its end.
 pub(in crate::engine) struct Running {
@@ -66,8 +66,9 @@ impl Engine {
             Command::Scrape(id, hash) => self.look_up(id, hash, Goal::Scrape, now),
             Command::Fetch(id, hash, peers) => {
                 let peers = self.contactable(&peers);
-                self.queue.add(hash, Source::Command, None, &peers, (now, self.unix));
                 self.begin(id, Kind::Fetch(hash), true);
+                let added = self.queue.add(hash, Source::Command, None, &peers, (now, self.unix));
+                self.on_added(added);
             }
             Command::SetRates(rates) => {
                 if rates != self.config.rates {
@@ -75,10 +76,7 @@ impl Engine {
                 }
                 self.set_rates(rates, now);
             }
-            Command::SetFilter(filter) => {
-                self.config.filter = filter;
-                self.tell_setting(Setting::Filter);
-            }
+            Command::SetFilter(filter) => self.set_filter(filter),
             Command::Pause(paused) => {
                 self.paused = paused;
                 self.dht.set_sweep(self.config.sweep && !paused);
@@ -103,6 +101,15 @@ impl Engine {
                 }
             }
             Event::NoAnswer(user) => self.end(user),
+            Event::Refused(user, code, words) => {
+                if let Some(running) = self.running(user) {
+                    let is_ping = matches!(running.kind, Kind::Ping);
+                    self.answer(CommandId(user), Answer::NodeError(code, words));
+                    if is_ping {
+                        self.end(user);
+                    }
+                }
+            }
             Event::Peers(User::Command(user), _, peers) => self.on_peers(user, peers),
             Event::Accepted(user, addr) => {
                 if let Some(running) = self.running(user) {
@@ -116,38 +123,70 @@ impl Engine {
     }
 
     /// Ends the commands that wait for this torrent.
-    pub(in crate::engine) fn answer_fetch(&mut self, hash: &InfoHash, torrent: Option<&Torrent>) {
-        let waits = |running: &&mut Running| matches!(&running.kind, Kind::Fetch(wanted) if wanted == hash);
-        let waiting: Vec<_> = self.running.iter_mut().filter(waits).map(|running| running.id).collect();
-        for id in waiting {
-            if let Some(torrent) = torrent {
-                self.answer(id, Answer::Torrent(Box::new(torrent.clone())));
-                if let Some(running) = self.running(id.0) {
-                    running.found = true;
-                }
+    pub(in crate::engine) fn answer_fetch(&mut self, hash: &InfoHash, end: Result<&Torrent, NotKept>) {
+        for id in self.waiting_for(hash) {
+            match &end {
+                Ok(torrent) => self.answer(id, Answer::Torrent(Box::new((*torrent).clone()))),
+                Err(why) => self.answer(id, Answer::NotKept(Box::new(why.clone()))),
+            }
+            if let Some(running) = self.running(id.0) {
+                running.found = end.is_ok();
             }
             self.end(id.0);
         }
     }
 
+    /// Tells the commands that wait for this hash that a round of asking brought nothing.
+    pub(in crate::engine) fn answer_round(&mut self, row: &Pending) {
+        let round = match row.state {
+            PendingState::New => return,
+            PendingState::NoPeers => Round::NoPeers,
+            PendingState::PeersFailed => Round::PeersFailed,
+        };
+        self.waiting_for(&row.infohash).into_iter().for_each(|id| self.answer(id, Answer::Round(round)));
+    }
+
+    /// Tells the commands that wait for this hash that there is no DHT node to ask for its peers.
+    pub(in crate::engine) fn answer_no_nodes(&mut self, hash: &InfoHash) {
+        self.waiting_for(hash).into_iter().for_each(|id| self.answer(id, Answer::Round(Round::NoNodes)));
+    }
+
+    fn waiting_for(&self, hash: &InfoHash) -> Vec<CommandId> {
+        let waits = |running: &&Running| matches!(&running.kind, Kind::Fetch(wanted) if wanted == hash);
+        self.running.iter().filter(waits).map(|running| running.id).collect()
+    }
+
+    fn set_filter(&mut self, filter: Filter) {
+        self.config.filter = filter;
+        self.tell_setting(Setting::Filter);
+        let wanted = |running: &Running| if let Kind::Fetch(hash) = running.kind { Some(hash) } else { None };
+        let hashes = self.running.iter().filter_map(wanted);
+        let refused: Vec<InfoHash> = hashes.filter(|hash| self.config.filter.refuses_hash(hash)).collect();
+        for hash in refused {
+            self.queue.remove(hash);
+            self.close_others(hash);
+            self.answer_fetch(&hash, Err(NotKept::Filtered(format!("hash {hash}"))));
+        }
+    }
+
     /// Tells the commands that wait for this torrent whom it may be had from.
     pub(in crate::engine) fn answer_peers(&mut self, hash: &InfoHash, peers: &[SocketAddr]) {
-        let waits = |running: &&Running| matches!(&running.kind, Kind::Fetch(wanted) if wanted == hash);
-        let waiting: Vec<_> = self.running.iter().filter(waits).map(|running| running.id).collect();
-        for id in waiting {
+        for id in self.waiting_for(hash) {
             self.answer(id, Answer::Peers(peers.to_vec()));
         }
     }
 
     /// Tells the commands that wait for this torrent why one peer did not give it.
     pub(in crate::engine) fn answer_failure(&mut self, hash: &InfoHash, peer: SocketAddr, why: Why) {
-        if self.running.is_empty() {
-            return;
-        }
-        let waits = |running: &&Running| matches!(&running.kind, Kind::Fetch(wanted) if wanted == hash);
-        let waiting: Vec<_> = self.running.iter().filter(waits).map(|running| running.id).collect();
-        for id in waiting {
+        for id in self.waiting_for(hash) {
             self.answer(id, Answer::PeerFailed(peer, why));
+        }
+    }
+
+    /// A hash that had to go from the queue to make room is as good as given up for its commands.
+    pub(in crate::engine) fn on_added(&mut self, added: Added) {
+        if let Added::Shed(lost) = added {
+            self.answer_fetch(&lost, Err(NotKept::GivenUp));
         }
     }
 

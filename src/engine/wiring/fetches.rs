@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::base::{InfoHash, Instant, Scope};
-use crate::engine::io::{Event as Live, Job, LinkId, Output, Proving};
+use crate::engine::io::{Event as Live, Job, LinkId, NotKept, Output, Proving};
 use crate::engine::links::{Link, Machine};
 use crate::engine::stats::LimitedBy;
 use crate::engine::{Engine, io::Reason};
@@ -125,7 +125,7 @@ impl Engine {
     }
 
     /// Ends what else was tried for a torrent that has come.
-    fn close_others(&mut self, hash: InfoHash) {
+    pub(in crate::engine) fn close_others(&mut self, hash: InfoHash) {
         for id in self.links.fetching(hash) {
             self.close(id);
         }
@@ -173,21 +173,23 @@ impl Engine {
                 log::debug!("{hash} is verified, but no torrent: {error:?}");
                 self.stats.unparsable += 1;
                 self.persist.given_up(hash);
-                self.answer_fetch(&hash, None);
+                self.answer_fetch(&hash, Err(NotKept::NoTorrent(error)));
             }
         }
     }
 
     fn keep(&mut self, asked: InfoHash, mut torrent: Box<Torrent>, rule: Option<String>) {
-        let merges = self.recognise(asked, &torrent);
+        let (merges, names) = self.recognise(asked, &torrent);
         if let Some(rule) = rule {
             self.stats.filtered += 1;
+            for name in &names {
+                self.answer_fetch(name, Err(NotKept::Filtered(rule.clone())));
+            }
             let drop = Drop { infohash: torrent.infohash, rule, at: self.unix };
             self.persist.control(crate::model::StoreOp::Dropped(drop));
-            self.answer_fetch(&asked, None);
             return;
         }
-        self.answer_fetch(&asked, Some(&torrent));
+        names.iter().for_each(|name| self.answer_fetch(name, Ok(&torrent)));
         if !merges {
             self.outbox.push_back(Output::Event(Live::Torrent(torrent.infohash)));
             self.refresh.add(torrent.infohash, self.now);
@@ -199,18 +201,19 @@ impl Engine {
     }
 
     /// A hybrid may have been heard of under both its hashes: neither is fetched again. True if
-    /// it was kept under the other before.
-    fn recognise(&mut self, asked: InfoHash, torrent: &Torrent) -> bool {
+    /// it was kept under the other before; and all its hashes, since somebody may wait for each.
+    fn recognise(&mut self, asked: InfoHash, torrent: &Torrent) -> (bool, Vec<InfoHash>) {
         let v2 = torrent.v2.and_then(|v2| InfoHash::from_slice(&v2[..20]));
-        let mut merges = false;
+        let (mut merges, mut names) = (false, vec![asked]);
         for other in [Some(torrent.infohash), v2].into_iter().flatten().filter(|name| *name != asked) {
+            names.push(other);
             merges |= self.known.contains(&other);
             self.known.insert(&other);
             if self.queue.remove(other).is_some() {
                 self.close_others(other);
             }
         }
-        merges
+        (merges, names)
     }
 
     fn may_fetch(&mut self, now: Instant) -> bool {

@@ -28,6 +28,7 @@ impl Engine {
                     // Without a network nothing is found, and that is no fault of the torrent.
                     if answered == 0 && self.dht.is_cut_off(now) {
                         self.queue.lookup_refused(hash, now);
+                        self.answer_no_nodes(&hash);
                     } else {
                         self.queue.lookup_done(hash, now);
                     }
@@ -62,6 +63,7 @@ impl Engine {
             if self.dht.look_up(wish.hash, goal, User::Metadata, wish.hint.as_slice(), now) == 0 {
                 self.queue.lookup_refused(wish.hash, now);
                 if goal != Goal::PeersAt {
+                    self.answer_no_nodes(&wish.hash);
                     // There is nobody to ask, and so it would be for all others.
                     return;
                 }
@@ -103,6 +105,7 @@ impl Engine {
         }
         let added = self.queue.add(hash, source, hint, peer.as_slice(), (self.now, self.unix));
         self.stats.hashes_found += u64::from(added != Added::Merged);
+        self.on_added(added);
     }
 
     pub(in crate::engine) fn contactable(&self, peers: &[SocketAddr]) -> Vec<SocketAddr> {

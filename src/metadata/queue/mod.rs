@@ -426,6 +426,13 @@ impl Queue {
         self.by_hash.contains_key(&hash)
     }
 
+    /// How long the hash waits before it is tried again, zero if something is under way for it;
+    /// `None` if it does not wait here.
+    pub fn wait_of(&self, hash: InfoHash, now: Instant) -> Option<Duration> {
+        let item = self.items.get(*self.by_hash.get(&hash)?)?;
+        Some(if let Place::Waiting(at) = item.place { at.since(now) } else { Duration::ZERO })
+    }
+
     /// A peer took so long for this step: time-outs follow.
     pub fn observe(&mut self, step: Step, took: Duration) {
         self.timing.observe(step, took);

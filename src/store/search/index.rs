@@ -1,5 +1,6 @@
 //! The tantivy index: one thread that writes, readers that map its files.
 
+use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -18,7 +19,7 @@ use tantivy::{
 
 use super::read_only::ReadOnly;
 use super::tokenize::{PARTIAL, Term, Words};
-use super::{Entry, IndexError, Page, Query, Sort, dense};
+use super::{Entry, IndexError, Page, Query, Sort, dense, in_names, nearest};
 
 /// Writes the index. One per database, under the database's lock.
 pub struct Indexer {
@@ -186,12 +187,36 @@ impl Searcher {
     /// left to whoever has the rows.
     pub fn search(&self, words: &Words, query: &Query, limit: usize) -> Result<Page, IndexError> {
         let all = words.all.iter().map(|term| self.settle(term)).collect::<Result<Vec<_>, _>>()?;
-        if words.none.is_empty()
-            && let Some(page) = self.dense(&all, query, limit)?
-        {
-            return Ok(page);
+        let dense = if words.none.is_empty() { self.dense(&all, query, limit)? } else { None };
+        let mut page = match dense {
+            Some(page) => page,
+            None => self.usual(&all, &words.none, query, limit)?,
+        };
+        if query.sort == Sort::Relevance && !all.is_empty() && page.total > 1 {
+            self.put_names_first(&mut page, (&all, &words.none), query, limit)?;
         }
-        self.usual(&all, &words.none, query, limit)
+        Ok(page)
+    }
+
+    /// Hits whose names have all of the words stand before others.
+    fn put_names_first(
+        &self,
+        page: &mut Page,
+        (all, none): (&[Term], &[Term]),
+        query: &Query,
+        limit: usize,
+    ) -> Result<(), IndexError> {
+        let bounded = query.size_min_bytes > 0 || query.size_max_bytes.is_some();
+        let bounds = (SIZE, query.size_min_bytes, query.size_max_bytes.unwrap_or(u64::MAX));
+        let wanted = in_names::Wanted { all, none, within: bounded.then_some(bounds), limit };
+        let searcher = self.reader.searcher();
+        let found = in_names::find(&searcher, self.fields.text, &wanted).map_err(|error| failed(&error))?;
+        let mut ids = ids_of(&searcher, found, limit)?;
+        let named: std::collections::BTreeSet<i64> = ids.iter().copied().collect();
+        ids.extend(page.ids.iter().copied().filter(|id| !named.contains(id)));
+        ids.truncate(limit);
+        page.ids = ids;
+        Ok(())
     }
 
     /// The beginning of one word alone is that word, which is found sooner.
@@ -224,7 +249,8 @@ impl Searcher {
             Term::Word(word) => Some(tantivy::Term::from_field_text(self.fields.text, word)),
             Term::Starts(_) => None,
         });
-        let Some(words) = words.collect::<Option<Vec<_>>>() else { return Ok(None) };
+        let words = words.collect::<Option<Vec<_>>>().filter(|_| query.size_max_bytes.is_none());
+        let Some(words) = words else { return Ok(None) };
         let searcher = self.reader.searcher();
         if !dense::is_worth_it(&searcher, &words).map_err(|error| failed(&error))? {
             return Ok(None);
@@ -247,7 +273,7 @@ impl Searcher {
         query: &Query,
         limit: usize,
     ) -> Result<Page, IndexError> {
-        let wanted = self.query(terms, none, query.size_min_bytes);
+        let wanted = self.query(terms, none, query);
         let searcher = self.reader.searcher();
         let top = TopDocs::with_limit(limit.max(1));
         let (docs, total) = match column_of(query.sort) {
@@ -277,9 +303,9 @@ impl Searcher {
     }
 
     /// The ids of all rows that match, in no order; phrases are left to whoever has the rows.
-    pub fn matching(&self, words: &Words, size_min_bytes: u64) -> Result<Vec<i64>, IndexError> {
+    pub fn matching(&self, words: &Words, query: &Query) -> Result<Vec<i64>, IndexError> {
         let searcher = self.reader.searcher();
-        let wanted = self.query(&words.all, &words.none, size_min_bytes);
+        let wanted = self.query(&words.all, &words.none, query);
         let docs = searcher.search(&wanted, &DocSetCollector).map_err(|error| failed(&error))?;
         let mut ids = Vec::with_capacity(docs.len());
         for doc in docs {
@@ -289,7 +315,12 @@ impl Searcher {
         Ok(ids)
     }
 
-    fn query(&self, terms: &[Term], none: &[Term], size_min_bytes: u64) -> BooleanQuery {
+    /// Words of the index that differ little from this one, as it is split and folded for it.
+    pub fn nearest(&self, word: &str, most: usize) -> Result<Vec<String>, IndexError> {
+        nearest::find(&self.reader.searcher(), self.fields.text, word, most).map_err(|error| failed(&error))
+    }
+
+    fn query(&self, terms: &[Term], none: &[Term], query: &Query) -> BooleanQuery {
         let mut parts: Vec<(Occur, Box<dyn tantivy::query::Query>)> = Vec::new();
         let wanted = terms.iter().map(|term| (Occur::Must, term));
         for (occur, term) in wanted.chain(none.iter().map(|term| (Occur::MustNot, term))) {
@@ -308,10 +339,10 @@ impl Searcher {
         if terms.is_empty() {
             parts.push((Occur::Must, Box::new(AllQuery)));
         }
-        if size_min_bytes > 0 {
-            let from = tantivy::Term::from_field_u64(self.fields.size, size_min_bytes);
-            let range = RangeQuery::new(std::ops::Bound::Included(from), std::ops::Bound::Unbounded);
-            parts.push((Occur::Must, Box::new(range)));
+        if query.size_min_bytes > 0 || query.size_max_bytes.is_some() {
+            let bound = |bytes| Bound::Included(tantivy::Term::from_field_u64(self.fields.size, bytes));
+            let most = query.size_max_bytes.map_or(Bound::Unbounded, bound);
+            parts.push((Occur::Must, Box::new(RangeQuery::new(bound(query.size_min_bytes), most))));
         }
         BooleanQuery::new(parts)
     }
@@ -496,14 +527,14 @@ mod tests {
             let usual = searcher.usual(&terms, &[], &Query::default(), 50).unwrap();
             assert!(found.total == usual.total && found.total > 1_000, "{start}");
             if let Some(whole) = whole {
-                let word = searcher.usual(&tokenize::query(whole).all, &[], &Query::default(), 50).unwrap();
+                let word = searcher.search(&tokenize::query(whole), &Query::default(), 50).unwrap();
                 assert_eq!((found.total, found.ids), (word.total, word.ids));
             }
         }
         assert!(searcher.dense(&tokenize::query("red x99").all, &Query::default(), 5).unwrap().is_none());
-        let all = searcher.matching(&Words::default(), 0).unwrap().len();
+        let all = searcher.matching(&Words::default(), &Query::default()).unwrap().len();
         let counts = ["red", "-red", "red -green", "red green"]
-            .map(|text| searcher.matching(&tokenize::query(text), 0).unwrap().len());
+            .map(|text| searcher.matching(&tokenize::query(text), &Query::default()).unwrap().len());
         assert_eq!((counts[0] + counts[1], counts[2] + counts[3]), (all, counts[0]));
     }
 

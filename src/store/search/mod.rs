@@ -3,8 +3,12 @@
 
 #[cfg(feature = "search")]
 mod dense;
+#[cfg(feature = "search")]
+mod in_names;
 #[cfg_attr(not(feature = "search"), path = "no_index.rs")]
 pub mod index;
+#[cfg(feature = "search")]
+mod nearest;
 #[cfg(feature = "search")]
 mod read_only;
 pub mod tokenize;
@@ -14,14 +18,35 @@ pub mod tokenize;
 pub struct Query {
     /// Read by [`tokenize::query`]; none at all means every torrent.
     pub words: String,
+    /// Where the words have to be for a deletion; a search looks everywhere.
+    pub scope: Scope,
     /// No smaller torrents.
     pub size_min_bytes: u64,
+    /// No larger torrents.
+    pub size_max_bytes: Option<u64>,
     /// In which order.
     pub sort: Sort,
     /// How many to leave out at the beginning.
     pub offset: usize,
     /// How many at most.
     pub limit: usize,
+}
+
+/// Where the words of a query have to be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Scope {
+    /// In the name or in the names of files and folders.
+    #[default]
+    Everything,
+    /// All of them in the torrent's name.
+    Names,
+}
+
+impl Query {
+    /// Whether a torrent of this size is wanted.
+    pub fn wants_size(&self, bytes: u64) -> bool {
+        bytes >= self.size_min_bytes && self.size_max_bytes.is_none_or(|max| bytes <= max)
+    }
 }
 
 /// The order of hits.

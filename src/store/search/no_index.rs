@@ -75,7 +75,12 @@ impl Searcher {
     }
 
     /// Unreachable.
-    pub fn matching(&self, _words: &Words, _size_min_bytes: u64) -> Result<Vec<i64>, IndexError> {
+    pub fn matching(&self, _words: &Words, _query: &Query) -> Result<Vec<i64>, IndexError> {
+        match *self {}
+    }
+
+    /// Unreachable.
+    pub fn nearest(&self, _word: &str, _most: usize) -> Result<Vec<String>, IndexError> {
         match *self {}
     }
 

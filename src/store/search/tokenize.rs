@@ -108,6 +108,23 @@ impl Words {
         any
     }
 
+    /// True if all words that must be there are in this text.
+    pub fn all_in(&self, text: &str) -> bool {
+        self.lacking_in(text).all.is_empty()
+    }
+
+    /// The words that must be there and are not in this text.
+    pub fn lacking_in(&self, text: &str) -> Self {
+        let mut lacking = self.all.clone();
+        Splitter::default().split(text, &mut |word, _| {
+            lacking.retain(|term| match term {
+                Term::Word(own) => own != word,
+                Term::Starts(start) => !word.starts_with(start.as_str()),
+            });
+        });
+        Self { all: lacking, ..Self::default() }
+    }
+
     fn add(&mut self, splitter: &mut Splitter, text: &str, quoted: bool, without: bool) {
         let mut terms = Vec::new();
         splitter.split(text, &mut |word, part| match part {
