@@ -194,7 +194,7 @@ impl Rules {
         {
             return None;
         }
-        let (mut path, mut splitter) = (Vec::new(), Splitter::default());
+        let (mut path, mut splitter, mut is_name) = (Vec::new(), Splitter::default(), false);
         let charset = torrent.files.charset();
         let in_files = torrent.files.iter().find_map(|file| {
             path.clear();
@@ -204,9 +204,12 @@ impl Rules {
                 }
                 path.extend_from_slice(component);
             }
+            is_name |= path == torrent.name;
             self.by_text(&mut splitter, &path, charset)
         });
-        in_files.or_else(|| self.by_text(&mut splitter, &torrent.name, charset))
+        // A single file has the torrent's name, which was looked at then.
+        let in_name = || if is_name { None } else { self.by_text(&mut splitter, &torrent.name, charset) };
+        in_files.or_else(in_name)
     }
 
     fn by_text(&self, splitter: &mut Splitter, raw: &[u8], charset: Charset) -> Option<usize> {
