@@ -83,6 +83,7 @@ impl Commands {
                     search: vec![dns::name(feed)],
                     ndots: 1,
                     local: Vec::new(),
+                    networks: Vec::new(),
                 };
                 return Command::SetNames(Box::new(system));
             }

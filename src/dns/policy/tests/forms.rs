@@ -336,3 +336,24 @@ fn every_member_of_a_gzip_file_is_read() {
     let both = [gzip(b"a.test\n"), gzip(b"b.test\n"), vec![0; 8]].concat();
     assert_eq!(actions(&both, &["a.test", "b.test"]), ["nxdomain"; 2]);
 }
+
+/// Lines of published lists that other programs took for names, or for nothing.
+#[test]
+fn lines_that_others_stumbled_over() {
+    let text = "[Adblock Plus]\n||first.test^\n||sas.test^\nfandom.test##.featured-video__wrapper\n||ga^$domain=~google.ga|~my.ga\n\
+                ||shop.test^$3p\n||37.0.11.8^\n-ad-300x600-\n@@||sas.test^\n@@||ajax.first.test^\nhref=\"http://edrewes.test/\"\n";
+    for (asked, action) in [
+        ("sas.test", "passthru"),
+        ("fandom.test", "-"),
+        ("any.ga", "-"),
+        ("shop.test", "-"),
+        ("edrewes.test", "-"),
+        ("x.first.test", "nxdomain"),
+        ("x.ajax.first.test", "passthru"),
+    ] {
+        assert_eq!(actions(text.as_bytes(), &[asked]), [action], "{asked}");
+    }
+    let report = report(text.as_bytes());
+    // Pages' elements, options, patterns, addresses, URLs, settings.
+    assert_eq!((report.left_out[0], report.left_out[1], report.left_out[3]), (1, 2, 1));
+}
