@@ -104,11 +104,6 @@ pub fn percent_encoded(text: &str) -> String {
     out
 }
 
-/// True for a character that moves the cursor, turns the direction or cannot be seen.
-pub fn is_harmful(c: char) -> bool {
-    harm(c).is_some()
-}
-
 /// What a character does to the text around it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Harm {
