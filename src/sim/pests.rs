@@ -1,5 +1,5 @@
-//! Nodes that are no engines: they lie, mirror, change their names, forge replies, steal tokens and
-//! flood. What is true of an engine must be true among them.
+//! Nodes that are no engines: they lie, mirror, change their names, forge replies, steal tokens,
+//! flood, and vote many at a time from one network. What is true of an engine must be true among them.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -30,7 +30,8 @@ pub(super) struct Pests {
 impl Pests {
     pub(super) fn new(mut rng: Rng, hosts: Vec<SocketAddr>) -> Self {
         let count = 4 + rng.index(6);
-        let at = (0..count).map(|n| SocketAddr::from(([12, 0, n as u8, 1], 6_881))).collect();
+        let single = (0..count).map(|n| SocketAddr::from(([12, 0, n as u8, 1], 6_881)));
+        let at = single.chain((1..=SYBILS).map(|n| SocketAddr::from((sybil(n), 6_881)))).collect();
         let hashes = (0..4).map(|_| Id::random(&mut rng)).collect();
         let nowhere: Vec<_> = (0..40u8)
             .map(|n| if n % 4 == 0 { [10, 0, 0, n] } else { [13, 0, n, 1] })
@@ -85,7 +86,10 @@ impl Pests {
                 return Some(junk);
             }
         };
-        let len = krpc::write_reply(&mut out, t, from, &reply)?;
+        // The address that it claims to see is written where the asker's would stand.
+        let seen = if is_sybil(at) { SocketAddr::from((FALSE_IP, 6_881)) } else { from };
+        let reply = if is_sybil(at) { plain } else { reply };
+        let len = krpc::write_reply(&mut out, t, seen, &reply)?;
         out.truncate(len);
         Some(out)
     }
@@ -140,6 +144,20 @@ impl Pests {
         Some((from, to, out))
     }
 }
+
+/// Sybil `n`: all of one network.
+fn sybil(n: u8) -> [u8; 4] {
+    [12, 9, 9, n]
+}
+
+fn is_sybil(at: SocketAddr) -> bool {
+    matches!(at.ip(), std::net::IpAddr::V4(ip) if ip.octets()[..3] == sybil(0)[..3])
+}
+
+/// More than the votes that change an id.
+const SYBILS: u8 = 24;
+/// What all sybils say our address is.
+const FALSE_IP: [u8; 4] = [66, 66, 66, 66];
 
 impl Crowd for Pests {
     fn on_datagram(&mut self, at: SocketAddr, from: SocketAddr, data: &[u8]) -> Option<Vec<u8>> {

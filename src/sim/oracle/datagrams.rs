@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use super::windows::{FlowKey, Window};
 use super::{HostId, Oracle, Rule, Times};
-use crate::base::{Instant, Scope, SocketId};
+use crate::base::{Instant, NetGroup, Scope, SocketId};
+use crate::dht::security;
 use crate::engine::Engine;
 use crate::engine::stats::Tallies;
 use crate::wire::krpc::{self, Body, Message, Method, Query, Response};
@@ -107,6 +108,7 @@ impl Oracle {
             }
             self.note(Rule::Flows);
         }
+        self.check_votes(host, times.0, (from, data), engine);
         match krpc::decode(data).map(|message| (message, message.body)) {
             Ok((message, Body::Query(query))) => {
                 self.on_query(host, times, (from, &query), message.transaction, reply);
@@ -132,6 +134,31 @@ impl Oracle {
                 }
             }
             Err(_) => {}
+        }
+    }
+
+    /// Notes whom a message says to have seen, and that an id changes only to fit an address that
+    /// several networks have named: one vote a network.
+    fn check_votes(
+        &mut self,
+        host: HostId,
+        now: Instant,
+        (from, data): (SocketAddr, &[u8]),
+        engine: &Engine,
+    ) {
+        let book = &mut self.books[host.index()];
+        if let Some(external) = krpc::decode(data).ok().and_then(|message| message.external) {
+            book.votes.entry(external.ip()).or_default().insert(NetGroup::of(from));
+        }
+        let (before, after) = (book.own, engine.node_id(SocketId(0)));
+        let agreed = |id| {
+            let mut named = book.votes.iter().filter(|(_, networks)| networks.len() >= VOTES_MIN);
+            named.any(|(ip, _)| security::is_valid(id, *ip))
+        };
+        let broken = before != after && !after.is_some_and(agreed);
+        self.note(Rule::Votes);
+        if broken {
+            self.fail(Rule::Votes, host, now, format!("its id became {after:?} after a packet of {from}"));
         }
     }
 
@@ -343,6 +370,8 @@ impl Queries {
     }
 }
 
+/// Networks that agree before an id is changed for the first time.
+const VOTES_MIN: usize = 4;
 /// A query waits at least so long for its reply.
 const SURELY_WAITS: Duration = Duration::from_millis(750);
 /// And at most so long, with a turn of lateness.

@@ -74,11 +74,13 @@ pub enum Rule {
     Unpredictable,
     /// Who stands in a routing table.
     Unverified,
+    /// Whose word changes an id (BEP 42).
+    Votes,
 }
 
 impl Rule {
     /// All of them.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::Accounts,
         Self::Address,
         Self::Alive,
@@ -103,6 +105,7 @@ impl Rule {
         Self::Truth,
         Self::Unpredictable,
         Self::Unverified,
+        Self::Votes,
     ];
 
     /// In one word, as it stands in tables.
@@ -132,6 +135,7 @@ impl Rule {
             Self::Truth => "truth",
             Self::Unpredictable => "unpredictable",
             Self::Unverified => "unverified",
+            Self::Votes => "votes",
         }
     }
 
@@ -164,6 +168,7 @@ impl Rule {
             Self::Truth => "an answer must be true, or have been within its time",
             Self::Unpredictable => "ids and ports of questions must not be guessed from others",
             Self::Unverified => "a node was handed out that never answered from there under that id",
+            Self::Votes => "an id was changed without the word of four networks",
         }
     }
 }
@@ -222,6 +227,8 @@ struct Book {
     wait: BTreeMap<SocketAddr, Instant>,
     /// Write tokens that were given out, to whom and for what, and when last.
     tokens: BTreeMap<(IpAddr, InfoHash), Vec<Given>>,
+    /// The networks that have named an address as ours.
+    votes: BTreeMap<IpAddr, BTreeSet<NetGroup>>,
     streams: BTreeMap<LinkId, streams::Book>,
     outgoing: usize,
     half_open: usize,
@@ -466,6 +473,7 @@ impl Book {
             verified: BTreeSet::new(),
             wait: BTreeMap::new(),
             tokens: BTreeMap::new(),
+            votes: BTreeMap::new(),
             streams: BTreeMap::new(),
             outgoing: 0,
             half_open: 0,
