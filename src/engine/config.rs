@@ -2,8 +2,9 @@
 
 use std::net::SocketAddr;
 
+use crate::dht;
 use crate::dns;
-use crate::metadata::Filter;
+use crate::metadata::{Filter, queue};
 use crate::preconnect::Target;
 
 /// The engine's settings.
@@ -142,6 +143,90 @@ impl Config {
     }
 }
 
+/// The settings by the room that reads them. What nothing reads is a warning of the compiler, for none
+/// of this is public.
+pub(super) struct Parts {
+    pub(super) dht: dht::Config,
+    pub(super) queue: queue::Config,
+    pub(super) dns: dns::Config,
+    /// Where names are asked for, and the limits there; `None` if nowhere.
+    pub(super) clients: Option<dns::listener::Config>,
+    pub(super) dns_waits: bool,
+    pub(super) targets: Vec<Target>,
+    pub(super) metadata_in_flight: u64,
+    pub(super) current: Current,
+}
+
+/// Settings that are looked at while the engine runs.
+pub(super) struct Current {
+    pub(super) listen: Vec<SocketAddr>,
+    pub(super) dns_listen: Vec<SocketAddr>,
+    pub(super) rates: Rates,
+    pub(super) sweep: bool,
+    pub(super) fetch: bool,
+    pub(super) keep_info: bool,
+    pub(super) metadata_max: u64,
+    pub(super) ports_below_1024: bool,
+    pub(super) filter: Filter,
+}
+
+impl Config {
+    /// Every setting goes to who reads it; one that is added does not compile until it does.
+    pub(super) fn into_parts(self) -> Parts {
+        let Self {
+            listen,
+            dns_listen,
+            dns_clients,
+            rates,
+            read_only,
+            sweep,
+            passive,
+            fetch,
+            keep_info,
+            metadata_max,
+            metadata_in_flight,
+            pending_max,
+            nodes_max,
+            ports_below_1024,
+            filter,
+            dns,
+            targets,
+            dns_waits,
+        } = self;
+        let dht = dht::Config {
+            listen: listen.iter().map(SocketAddr::ip).collect(),
+            read_only,
+            sweep,
+            passive,
+            sweep_window: window(&rates),
+            nodes_max,
+            answers: (rates.answers_per_address, rates.answers_burst),
+        };
+        let clients = (!dns_listen.is_empty()).then_some(dns_clients);
+        let queue = queue::Config { pending_max, ..queue::Config::default() };
+        let current = Current {
+            listen,
+            dns_listen,
+            rates,
+            sweep,
+            fetch,
+            keep_info,
+            metadata_max,
+            ports_below_1024,
+            filter,
+        };
+        Parts { dht, queue, dns, clients, dns_waits, targets, metadata_in_flight, current }
+    }
+}
+
+/// A fifth of a second's worth of packets on their way is what a round trip needs.
+pub(super) fn window(rates: &Rates) -> usize {
+    let window = if rates.packets_out == 0 { SWEEP_WINDOW_MAX } else { rates.packets_out as usize / 5 };
+    window.clamp(SWEEP_WINDOW_MIN, SWEEP_WINDOW_MAX)
+}
+
+const SWEEP_WINDOW_MIN: usize = 32;
+const SWEEP_WINDOW_MAX: usize = 2_048;
 /// The largest real ones are some 10 MiB; anacrolix/torrent draws the same line.
 const METADATA_MAX: u64 = 16 << 20;
 /// Four of the largest at once, or many thousand ordinary ones.

@@ -35,7 +35,7 @@ use crate::metadata::{Budget, Failures, Serve, verify};
 use crate::model::{Recovered, SavedId, StoreOp, TlsFacts, TlsFailure};
 use crate::preconnect::{Pool, PoolConfig};
 
-use config::{Config, Rates};
+use config::{Config, Current, Parts, Rates, window};
 use credit::Credit;
 pub use gauges::FAILURES_NAME;
 use gauges::failures_before;
@@ -55,7 +55,7 @@ pub use whereabouts::Whereabouts;
 
 /// Everything that a crawler does, without doing any of it itself.
 pub struct Engine {
-    config: Config,
+    config: Current,
     rng: Rng,
     buckets: Buckets,
     pace: Pace,
@@ -99,12 +99,13 @@ impl Engine {
     /// An engine at `now`, with what the archive remembers. The seed decides every random choice.
     pub fn new(config: Config, recovered: Recovered, seed: [u8; 32], now: Instant, unix: UnixTime) -> Self {
         let mut rng = Rng::new(seed);
+        let Parts { dht, queue, dns, clients, dns_waits, targets, metadata_in_flight, current: config } =
+            config.into_parts();
         let buckets = buckets(&config.rates, &mut rng);
-        let mut dht = Dht::new(dht_config(&config), now, &mut rng);
+        let mut dht = Dht::new(dht, now, &mut rng);
         let mut known = Known::new(&mut rng);
         recovered.known.iter().for_each(|hash| known.insert(hash));
-        let limits = queue::Config { pending_max: config.pending_max, ..queue::Config::default() };
-        let mut queue = Queue::new(limits, &mut rng);
+        let mut queue = Queue::new(queue, &mut rng);
         for row in recovered.pending.iter().filter(|row| !known.contains(&row.infohash)) {
             queue.restore(row, (now, unix));
         }
@@ -121,20 +122,18 @@ impl Engine {
             }
         }
         dht.restore(&recovered.nodes, now, unix);
-        let mut resolver = Resolver::new(config.dns.clone(), NAMES_SOCKETS, &mut rng);
+        let mut resolver = Resolver::new(dns, NAMES_SOCKETS, &mut rng);
         recovered.answers.iter().for_each(|saved| resolver.restore(saved, now, unix));
         let mut dns = Dns::new(resolver);
         dns.restore_local(recovered.local, (now, unix));
-        if !config.dns_listen.is_empty() {
-            dns.listener = Some(Box::new(Listener::new(config.dns_clients.clone(), &mut rng)));
-        }
+        dns.listener = clients.map(|clients| Box::new(Listener::new(clients, &mut rng)));
         let mut pool = Pool::new(PoolConfig::default());
-        pool.set_targets(now, config.targets.clone());
+        pool.set_targets(now, targets);
         Self {
             buckets,
             pace: Pace::default(),
             dht,
-            names: Names::new(dns, config.dns_waits.then_some(now)),
+            names: Names::new(dns, dns_waits.then_some(now)),
             downloads: Downloads::default(),
             dials: Dials::default(),
             pool,
@@ -143,7 +142,7 @@ impl Engine {
             links: Links::default(),
             known,
             persist,
-            budget: Budget::new(config.metadata_in_flight),
+            budget: Budget::new(metadata_in_flight),
             failures_before,
             failures_kept: 0,
             shelf: hash::map(&mut rng),
@@ -238,6 +237,7 @@ impl Engine {
         // Before the questions leave: these have some.
         self.start_warming();
         self.start_dials();
+        self.start_held_downloads();
         if let Some((path, len)) = self.names_transmit(scratch) {
             return Output::Datagram(path, len);
         }
@@ -706,25 +706,6 @@ impl Engine {
     }
 }
 
-fn dht_config(config: &Config) -> dht::Config {
-    let rates = &config.rates;
-    dht::Config {
-        listen: config.listen.iter().map(|listen| listen.ip()).collect(),
-        read_only: config.read_only,
-        sweep: config.sweep,
-        passive: config.passive,
-        sweep_window: window(rates),
-        nodes_max: config.nodes_max,
-        answers: (rates.answers_per_address, rates.answers_burst),
-    }
-}
-
-/// A fifth of a second's worth of packets on their way is what a round trip needs.
-fn window(rates: &Rates) -> usize {
-    let window = if rates.packets_out == 0 { SWEEP_WINDOW_MAX } else { rates.packets_out as usize / 5 };
-    window.clamp(SWEEP_WINDOW_MIN, SWEEP_WINDOW_MAX)
-}
-
 fn buckets(rates: &Rates, rng: &mut Rng) -> Buckets {
     let burst = |rate: u64| rate / BURST_SHARE;
     let bytes = |rate: u64| TokenBucket::new(rate, burst(rate).max(BYTES_BURST_MIN));
@@ -751,8 +732,6 @@ const BURST_SHARE: u64 = 10;
 const BYTES_BURST_MIN: u64 = 65_536;
 /// At most a thousand turns a second come from deadlines alone.
 const TURN_MIN: Duration = Duration::from_millis(1);
-const SWEEP_WINDOW_MIN: usize = 32;
-const SWEEP_WINDOW_MAX: usize = 2_048;
 /// A queue with less room than a piece of metadata and its frame may have been too small for what
 /// there was to say.
 const ROOM_MIN: usize = 32 << 10;

@@ -262,7 +262,7 @@ impl Engine {
     }
 
     /// Whether limits allow one more connection of our own.
-    fn may_connect(&mut self) -> bool {
+    pub(in crate::engine) fn may_connect(&mut self) -> bool {
         let cap = self.config.rates.half_open;
         let limit = if cap != 0 && self.links.half_open >= cap {
             LimitedBy::HalfOpen

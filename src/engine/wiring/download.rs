@@ -86,6 +86,8 @@ pub(in crate::engine) enum Caller {
 pub(in crate::engine) struct Downloads {
     slots: Slots<Download>,
     waiting: VecDeque<Token>,
+    /// Active ones that wait for a limit to open a connection.
+    held: VecDeque<Token>,
     active: usize,
 }
 
@@ -225,7 +227,19 @@ impl Engine {
         self.look_up_download(&host, token);
     }
 
+    /// Downloads that waited for a limit go on as far as they may.
+    pub(in crate::engine) fn start_held_downloads(&mut self) {
+        for _ in 0..self.downloads.held.len() {
+            let Some(token) = self.downloads.held.pop_front() else { return };
+            self.reach_next(token);
+        }
+    }
+
     fn reach_next(&mut self, token: Token) {
+        let waits = |download: &Download| !download.addresses.is_empty();
+        if self.downloads.slots.get(token).is_some_and(waits) && !self.may_connect() {
+            return self.downloads.held.push_back(token);
+        }
         let Some(download) = self.downloads.slots.get_mut(token) else { return };
         let Some(to) = download.addresses.pop_front() else {
             let failure = download.failure;
