@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use dht_hunter::base::{Buckets, Cx, Id, Instant, Path, Rng, SocketId, UnixTime};
+use dht_hunter::base::{Buckets, Cx, Id, Instant, Path, Rng, SocketId, TokenBucket, UnixTime};
 use dht_hunter::dht::{Config as DhtConfig, Dht, Event, Goal, User, security};
 use dht_hunter::wire::compact::NodeAddr;
 use dht_hunter::wire::krpc::{self, Body, Message, Method, Query, Reply, Want};
@@ -470,6 +470,35 @@ fn one_address_is_answered_so_often_and_no_more() {
     assert_eq!(answered(&mut bench, 1), 5);
     let broken = b"d1:ad2:id20:abcdefghij0123456789e1:q9:find_node1:t1:x1:y1:qe";
     assert_eq!(bench.put(0, global(1), broken), b"", "errors are answers, too");
+}
+
+#[test]
+fn a_client_that_asks_all_at_once_is_answered_a_little_later_and_a_flood_is_not() {
+    let mut bench = Bench::new(&["11.0.0.1"]);
+    bench.buckets.packets_out = TokenBucket::new(400, 40);
+    let at_once = |bench: &mut Bench, queries: u32| {
+        (0..queries).filter(|n| !bench.ask(0, global(n % 3), query(Method::Ping)).is_empty()).count()
+    };
+    let later = |bench: &mut Bench, steps: u32| {
+        let mut answers = 0;
+        for _ in 0..steps {
+            bench.pass(Duration::from_millis(10));
+            let sent = bench.sent();
+            let is_answer = |data: &[u8]| matches!(krpc::decode(data).unwrap().body, Body::Response(_));
+            answers += sent.iter().filter(|(_, data)| is_answer(data)).count();
+        }
+        answers
+    };
+    let first = at_once(&mut bench, 150);
+    assert!((20..=40).contains(&first), "{first} of a burst at once");
+    assert_eq!(first + later(&mut bench, 80), 150, "the others within their time");
+    assert_eq!(bench.dht.stats.dropped_limited, 0);
+    assert_eq!(later(&mut bench, 100), 0);
+    let first = at_once(&mut bench, 3_000);
+    let answers = first + later(&mut bench, 200);
+    assert!(answers <= 20 + 200, "{answers}: half of the rate, for as long as an answer is of use");
+    assert_eq!(answers as u64 + bench.dht.stats.dropped_limited, 3_000);
+    assert_eq!(at_once(&mut bench, 20), 20, "the next client");
 }
 
 #[test]

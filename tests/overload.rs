@@ -215,7 +215,7 @@ fn stands(outcome: &Outcome) {
         counted.dropped_malformed + counted.dropped_limited + counted.dropped_stray + counted.dropped_flows;
     assert_eq!(
         counted.received,
-        counted.answered + counted.replies + dropped,
+        counted.answered + counted.held + counted.replies + dropped,
         "each has its reason: {counted:?}"
     );
     assert!(

@@ -14,9 +14,12 @@ use super::transactions::{self, Purpose};
 use super::{Dht, Event, Limit, Single, SingleKind};
 
 impl Dht {
-    /// The next datagram of our own accord: its path and its length in `out`. `None` when there
+    /// The next datagram, a held answer or one of our own accord: its path and its length in `out`. `None` when there
     /// is nothing to send, or a limit holds it back; [`Dht::next_deadline`] then says until when.
     pub fn poll_transmit(&mut self, cx: &mut Cx<'_>, out: &mut [u8]) -> Option<(Path, usize)> {
+        if let Some(held) = self.send_held(cx, out) {
+            return Some(held);
+        }
         if self.blocked_until.is_some_and(|at| at > cx.now) {
             return None;
         }

@@ -5,6 +5,7 @@
 //! says what to send next: commands and lookups first, then the routing table's care, then the
 //! sweep. What was learned comes out of [`Dht::poll_event`].
 
+mod answers;
 mod census;
 mod client;
 mod directory;
@@ -32,6 +33,7 @@ use crate::model::SavedNode;
 use crate::wire::compact::NodeAddr;
 use crate::wire::krpc::{self, Body, Reject};
 
+use answers::HeldAnswers;
 use census::Census;
 pub use census::Estimate;
 use lookup::Lookup;
@@ -121,6 +123,8 @@ pub struct Stats {
     pub dropped_malformed: u64,
     /// From an address that asks too much.
     pub dropped_limited: u64,
+    /// Answers that wait for the rate now.
+    pub held: u64,
     /// Replies that no query of ours waits for, and echoes of our own packets.
     pub dropped_stray: u64,
     /// Would have opened a flow too many.
@@ -162,6 +166,9 @@ pub struct Dht {
     announcers: Limiter,
     /// What all answers together may take of the packets per second.
     answering: TokenBucket,
+    /// Answers that wait for that, and when the next may leave.
+    held: HeldAnswers,
+    held_until: Option<Instant>,
     /// Nodes that are taken up only because they asked us something.
     strangers: TokenBucket,
     tokens: Tokens,
@@ -234,6 +241,8 @@ impl Dht {
             limiter: Limiter::new(config.answers.0, config.answers.1, rng),
             announcers: Limiter::new(ANNOUNCES_PER_SEC, ANNOUNCES_BURST, rng),
             answering: TokenBucket::unlimited(),
+            held: HeldAnswers::default(),
+            held_until: None,
             strangers: TokenBucket::new(STRANGERS_PER_SEC, STRANGERS_BURST),
             tokens: Tokens::new(now, rng),
             peers: Peers::new(peers::Limits::default(), rng),
@@ -453,7 +462,13 @@ impl Dht {
                 0
             }
         };
-        if len == 0 || !self.may_answer(cx, len) {
+        if len == 0 {
+            return 0;
+        }
+        // In their turn: what came before waits, too.
+        if self.held.len() > 0 || !self.may_answer(cx, len) {
+            self.stats.dropped_limited += u64::from(!self.held.push(path, &reply[..len], cx.now));
+            self.stats.held = self.held.len() as u64;
             return 0;
         }
         self.stats.sent += 1;
@@ -469,7 +484,7 @@ impl Dht {
     /// When [`Dht::on_deadline`] wants to be called next.
     pub fn next_deadline(&self, now: Instant) -> Option<(Instant, Why)> {
         let query = self.open.next_deadline().map(|at| (at, Why::Query));
-        let rate = self.blocked_until.map(|at| (at, Why::Rate));
+        let rate = self.blocked_until.into_iter().chain(self.held_until).min().map(|at| (at, Why::Rate));
         let sweep = self.next_turn_at(now).map(|at| (at, Why::Sweep));
         let census = self.families().filter_map(|v4| self.census[usize::from(!v4)].next_deadline()).min();
         let census = census.filter(|_| self.config.sweep).map(|at| (at, Why::Upkeep));
@@ -486,6 +501,7 @@ impl Dht {
         }
         self.blocked_until = self.blocked_until.filter(|at| *at > cx.now);
         self.take_census(cx);
+        self.held_until = self.held_until.filter(|at| *at > cx.now);
         if self.upkeep_at <= cx.now {
             self.upkeep_at = cx.now + UPKEEP_EVERY;
             self.upkeep(cx);
@@ -628,9 +644,29 @@ impl Dht {
         self.sockets().find(may)
     }
 
-    /// Whether any answer may leave now.
+    /// Whether any answer may leave now, or wait.
     fn may_answer_any(&self, cx: &Cx<'_>) -> bool {
-        self.answering.available(cx.now) > 0 && cx.buckets.packets_out.available(cx.now) > 0
+        let free = self.answering.available(cx.now) > 0 && cx.buckets.packets_out.available(cx.now) > 0;
+        free || self.held.has_room()
+    }
+
+    /// The next answer that was held back, if it may leave now; if not, when to try again is noted.
+    fn send_held(&mut self, cx: &mut Cx<'_>, out: &mut [u8]) -> Option<(Path, usize)> {
+        self.held_until = None;
+        let (len, expired) = self.held.next_len(cx.now);
+        self.stats.dropped_limited += expired;
+        self.stats.held = self.held.len() as u64;
+        let len = len?;
+        if !self.may_answer(cx, len) {
+            let (packets, bytes) = (&cx.buckets.packets_out, &cx.buckets.bytes_out);
+            let ready = packets.ready_at(cx.now, 1).max(bytes.ready_at(cx.now, len as u64));
+            self.held_until = Some(ready.max(self.answering.ready_at(cx.now, 1)).max(cx.now + HELD_RETRY));
+            return None;
+        }
+        self.stats.sent += 1;
+        self.stats.answered += 1;
+        self.stats.held -= 1;
+        self.held.pop(out)
     }
 
     /// Whether an answer of this length is within the limits. A flood of queries gets at most half
@@ -648,9 +684,6 @@ impl Dht {
             self.answering.take(now, 1);
             buckets.packets_out.take(now, 1);
             buckets.bytes_out.take(now, len);
-        }
-        if !free {
-            self.stats.dropped_limited += 1;
         }
         free
     }
@@ -678,6 +711,8 @@ const REJOIN_FROM: usize = 24;
 const ANSWERS_SHARE: u64 = 2;
 /// A tenth of a second's worth of answers at once.
 const BURST_SHARE: u64 = 10;
+/// Held answers are looked at a hundred times a second at most.
+const HELD_RETRY: Duration = Duration::from_millis(10);
 /// Of the torrents that one client announces few fall to us; whoever announces many makes them up.
 const ANNOUNCES_PER_SEC: u32 = 1;
 const ANNOUNCES_BURST: u32 = 30;

@@ -11,7 +11,7 @@ use crate::base::{Instant, NetGroup, Scope, SocketId};
 use crate::dht::security;
 use crate::engine::Engine;
 use crate::engine::stats::Tallies;
-use crate::wire::krpc::{self, Body, Message, Method, Query, Response};
+use crate::wire::krpc::{self, Body, Message, Method, Query, Reject, Response};
 
 /// The queries of one host.
 #[derive(Default)]
@@ -20,6 +20,8 @@ pub(super) struct Queries {
     order: VecDeque<(Instant, Key)>,
     sent: u64,
     errors: u64,
+    /// Queries of others whose answers are held back by the rate, in their order.
+    held: VecDeque<(SocketAddr, Vec<u8>)>,
     /// Datagrams that left, and that were handed in.
     left: u64,
     came: u64,
@@ -53,8 +55,12 @@ impl Oracle {
         if book.stopping {
             return self.fail(Rule::Drained, host, now, format!("it asks {to} after it was told to stop"));
         }
-        let Ok(Message { transaction, body: Body::Query(query), .. }) = krpc::decode(data) else {
-            return self.fail(Rule::Queries, host, now, format!("what it sends to {to} is no query"));
+        let (transaction, query) = match krpc::decode(data) {
+            Ok(Message { transaction, body: Body::Query(query), .. }) => (transaction, query),
+            Ok(message) => return self.held_answer(host, times, (to, data), message.transaction),
+            Err(_) => {
+                return self.fail(Rule::Queries, host, now, format!("what it sends to {to} is no KRPC"));
+            }
         };
         let sampled = matches!(query.method, Method::SampleInfohashes { .. });
         let key = (to, transaction.to_vec());
@@ -109,6 +115,9 @@ impl Oracle {
             self.note(Rule::Flows);
         }
         self.check_votes(host, times.0, (from, data), engine);
+        if after.dht.held > before.dht.held {
+            self.books[host.index()].queries.held.push_back((from, data.to_vec()));
+        }
         match krpc::decode(data).map(|message| (message, message.body)) {
             Ok((message, Body::Query(query))) => {
                 self.on_query(host, times, (from, &query), message.transaction, reply);
@@ -269,6 +278,33 @@ impl Oracle {
             }
             (_, Body::Response(response)) => self.expect_verified(host, times.0, response),
             _ => {}
+        }
+    }
+
+    /// An answer leaves that was held back: to a query that came, and after those to earlier ones.
+    fn held_answer(
+        &mut self,
+        host: HostId,
+        times: Times,
+        (to, answer): (SocketAddr, &[u8]),
+        transaction: &[u8],
+    ) {
+        let held = &mut self.books[host.index()].queries.held;
+        let is_of = |(from, data): &(SocketAddr, Vec<u8>)| {
+            let of = match krpc::decode(data) {
+                Ok(message) => message.transaction,
+                Err(Reject::Answer { transaction, .. }) => transaction,
+                Err(_) => return false,
+            };
+            *from == to && of == transaction
+        };
+        let Some(place) = held.iter().position(is_of) else {
+            return self.fail(Rule::Queries, host, times.0, format!("what it sends to {to} answers nothing"));
+        };
+        // Those before it became too old.
+        let Some((_, data)) = held.drain(..=place).next_back() else { return };
+        if let Ok(Message { body: Body::Query(query), .. }) = krpc::decode(&data) {
+            self.on_query(host, times, (to, &query), transaction, answer);
         }
     }
 
