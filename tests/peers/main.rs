@@ -1,10 +1,13 @@
-//! Programs that nobody here wrote: libtorrent, Transmission and aria2. What is not installed, or
-//! needs root, is skipped with a line; with `DHT_HUNTER_REQUIRE_PEERS=1` it is a failure.
+//! Foreign programs: libtorrent, qBittorrent, rTorrent, Transmission, aria2 and WebTorrent. What is not
+//! installed, or needs root, is skipped with a line; with `DHT_HUNTER_REQUIRE_PEERS=1` it is a failure.
 
+mod clients;
 mod libtorrent;
 mod namespace;
 #[path = "../support/mod.rs"]
 mod support;
+mod together;
+mod torrents;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

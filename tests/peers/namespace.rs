@@ -43,6 +43,26 @@ impl Namespace {
         Ok((one, other))
     }
 
+    /// One for each list of addresses, all on one bridge; the bridge is in the first of the result.
+    pub fn bridged(addresses: &[Vec<String>]) -> Result<(Self, Vec<Self>), String> {
+        let bridge = Self::new()?;
+        bridge.ip(&["link", "add", "name", "bridge", "type", "bridge"])?;
+        bridge.ip(&["link", "set", "bridge", "up"])?;
+        let mut made = Vec::new();
+        for (nth, addresses) in addresses.iter().enumerate() {
+            let (one, end) = (Self::new()?, format!("end{nth}"));
+            one.ip(&["link", "add", "cable", "type", "veth", "peer", "name", &end, "netns", &bridge.name])?;
+            for address in addresses {
+                one.ip(&["addr", "add", address, "dev", "cable"])?;
+            }
+            bridge.ip(&["link", "set", &end, "master", "bridge"])?;
+            bridge.ip(&["link", "set", &end, "up"])?;
+            one.ip(&["link", "set", "cable", "up"])?;
+            made.push(one);
+        }
+        Ok((bridge, made))
+    }
+
     /// `ip` inside of it.
     pub fn ip(&self, args: &[&str]) -> Result<(), String> {
         ip(&[&["-n", &self.name], args].concat())
