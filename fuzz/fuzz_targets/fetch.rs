@@ -178,10 +178,8 @@ impl Asked {
 }
 
 const OURS: [u8; 20] = [b'o'; 20];
-const LIMITS: Limits = Limits {
-    from: std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST),
-    size_max: METADATA_MAX,
-};
+const LIMITS: Limits =
+    Limits { from: std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), size_max: METADATA_MAX };
 const TIMEOUTS: Timeouts = Timeouts {
     connect: Duration::from_secs(3),
     handshake: Duration::from_secs(3),

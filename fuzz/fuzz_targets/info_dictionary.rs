@@ -38,13 +38,16 @@ fuzz_target!(|input: &[u8]| {
     let files: Vec<_> = torrent.files.iter().collect();
     assert!(!files.is_empty() && files.len() == torrent.files.len());
     assert_eq!(files.iter().map(|file| file.size_bytes).sum::<u64>(), torrent.size_bytes);
-    let again = FileList::from_packed(torrent.files.packed().to_vec());
-    assert_eq!(again.as_ref(), Some(&torrent.files));
+    let charset = torrent.files.charset();
+    let mut again = FileList::from_packed(torrent.files.packed().to_vec()).expect("its own form");
+    again.set_charset(charset);
+    assert_eq!(again, torrent.files);
     for file in files.iter().take(64) {
         shown(&file.display_path());
-        file.path.iter().for_each(|part| assert!(!display_name(part).contains(['/', '\\'])));
+        let parts = file.path.iter().filter_map(|part| display_name(part, charset));
+        parts.for_each(|part| assert!(!part.contains(['/', '\\'])));
     }
-    shown(&display_name(&torrent.name));
+    shown(&torrent.display_name());
 });
 
 fn shown(text: &str) {

@@ -48,7 +48,7 @@ fn run<const EDGES: bool>(mut feed: Feed<'_>) {
     let outside = Rc::new(RefCell::new(Outside::new(feed, EDGES, listen)));
     let net = FuzzNet::<EDGES> { outside: Rc::clone(&outside) };
     let at: Vec<_> = at.into_iter().map(|addr| Listen { addr, explicit: true }).collect();
-    let accept = vec![SocketAddr::new(listen[0], 6_882)];
+    let accept = vec![Listen { addr: SocketAddr::new(listen[0], 6_882), explicit: true }];
     let config = ReactorConfig { listen: at, accept, ..ReactorConfig::default() };
     let listening = Listening::on(net, &config).expect("it binds");
     outside.borrow_mut().handle = Some(listening.handle());
@@ -792,7 +792,7 @@ impl Watched<'_> {
                 assert_eq!(it.binding.pop_front(), Some(*id), "bound");
                 assert!(bound.is_err() || it.sockets.contains_key(&id.0), "{id:?} is not there");
             }
-            Input::Secured(..) | Input::Ticket(_) | Input::Insecure(..) => {
+            Input::Secured(..) | Input::Ticket(_) | Input::Insecure(..) | Input::Undelivered(..) => {
                 panic!("{input:?} was not asked for");
             }
             Input::Datagram(..) | Input::Stored(_) | Input::Worked(_) | Input::Command(_) => {}

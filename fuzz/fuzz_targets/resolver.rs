@@ -308,7 +308,8 @@ impl<'a> World<'a> {
             (0..self.feed.below(3)).map(|_| dns::name(&mut self.feed)).filter(|it| *it != Name::ROOT);
         let search = search.collect();
         let hosts = Hosts::parse("10.0.0.1 box\n::5 box");
-        let system = System { forwarders, hosts, search, ndots: self.feed.u8() % 3, local: Vec::new() };
+        let ndots = self.feed.u8() % 3;
+        let system = System { forwarders, hosts, search, ndots, local: Vec::new(), networks: Vec::new() };
         let (dns, mut cx) = self.cx();
         dns.resolver.set_system(&mut cx, system);
     }

@@ -110,8 +110,8 @@ impl Commands {
             Answer::Scraped { seeds, peers } => {
                 assert!(kind == Kind::Lookup && *seeds >= 0.0 && *peers >= 0.0);
             }
-            Answer::Hop { .. } | Answer::Peers(_) => {}
-            Answer::PeerFailed(..) => assert!(kind == Kind::Fetch),
+            Answer::Hop { .. } | Answer::Peers(_) | Answer::NodeError(..) => assert!(kind != Kind::Name),
+            Answer::PeerFailed(..) | Answer::NotKept(_) | Answer::Round(_) => assert!(kind == Kind::Fetch),
             Answer::Looked(_) | Answer::Records(_) => assert!(kind == Kind::Name),
             Answer::Cache(_)
             | Answer::Downloaded(_)
