@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, missing_docs, reason = "a bench stops at what it did not expect")]
 
 use std::hint::black_box;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,18 +13,58 @@ use dht_hunter::base::{Id, Instant, Rng, Slots, Timers, Token, TokenBucket, Unix
 use dht_hunter::dht::peers::{self, Peers};
 use dht_hunter::dht::table::{K, Rules, Table};
 use dht_hunter::dht::tokens::Tokens;
+use dht_hunter::dns::answer::{Answer, Chain, Terms};
+use dht_hunter::dns::{lookup, order};
 use dht_hunter::engine::known::Known;
 use dht_hunter::metadata::torrent::{self, Heard};
 use dht_hunter::metadata::verify;
 use dht_hunter::wire::compact::NodeAddr;
+use dht_hunter::wire::dns::{Flags, Kind, Message, Name, Section, Writer};
 use dht_hunter::wire::krpc::{self, Method, PACKET_MAX, Query, Reply};
 
 criterion_group! {
     name = benches;
     config = Criterion::default().sample_size(50).measurement_time(Duration::from_secs(2)).warm_up_time(Duration::from_millis(500));
-    targets = queries, replies, table, announced, small_parts, known, metadata
+    targets = queries, replies, table, announced, small_parts, known, metadata, names
 }
 criterion_main!(benches);
+
+/// What a stranger makes large: none of it may take a millisecond.
+fn names(c: &mut Criterion) {
+    let mut group = c.benchmark_group("names");
+    let mut rng = Rng::seeded(4);
+    let sources: Vec<IpAddr> = (0..64).map(|_| Ipv4Addr::from_bits(rng.u32()).into()).collect();
+    let both = lookup::ADDRESSES_MAX * 2;
+    let addresses: Vec<(IpAddr, u32)> = (0..both)
+        .map(|nth| match nth % 2 {
+            0 => (Ipv4Addr::from_bits(rng.u32()).into(), 60),
+            _ => (Ipv6Addr::from_bits(u128::from(rng.u64()) << 64).into(), 60),
+        })
+        .collect();
+    group.bench_function(format!("order {both} addresses"), |b| {
+        b.iter_batched_ref(
+            || addresses.clone(),
+            |all| order::sort(black_box(all), &sources),
+            BatchSize::SmallInput,
+        );
+    });
+    let name = Name::parse("large.test").unwrap();
+    let mut out = vec![0; 65_535];
+    let mut writer = Writer::new(&mut out, 7, Flags(Flags::QR)).unwrap();
+    writer.question(name.wire(), Kind::A, 1).unwrap();
+    let mut count = 0;
+    while writer.record(Section::Answer, name.wire(), Kind::A, 60, &rng.u32().to_be_bytes()).is_ok() {
+        count += 1;
+    }
+    let len = writer.finish();
+    group.bench_function(format!("read {count} addresses"), |b| {
+        b.iter(|| {
+            let message = Message::parse(black_box(&out[..len])).unwrap();
+            let terms = Terms { ttl_max: 3_600, public: None };
+            Answer::read(&message, (&name, Kind::A), Chain::default(), &name, terms)
+        });
+    });
+}
 
 /// Every query, both ways.
 fn queries(c: &mut Criterion) {

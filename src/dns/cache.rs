@@ -91,8 +91,8 @@ pub struct Cache {
     config: Config,
     state: hash::State,
     index: HashTable<u32>,
-    slots: Vec<Option<Entry>>,
-    free: Vec<u32>,
+    /// Without gaps: the last takes the place of one that is taken out.
+    slots: Vec<Entry>,
     hand: usize,
     bytes: usize,
     /// Answers about IPv4 addresses: one for each host, since both families are asked for at once.
@@ -172,7 +172,6 @@ impl Cache {
             state: hash::state(rng),
             index: HashTable::new(),
             slots: Vec::new(),
-            free: Vec::new(),
             hand: 0,
             bytes: 0,
             hosts: 0,
@@ -197,7 +196,7 @@ impl Cache {
 
     /// What people want to know, in a bounded time.
     pub fn summary(&self) -> Summary {
-        let looked_at = self.slots.iter().take(SUMMARY_SLOTS_MAX).flatten();
+        let looked_at = self.slots.iter().take(SUMMARY_SLOTS_MAX);
         let hosts = looked_at.filter(|entry| is_host(&entry.key)).take(SUMMARY_NAMES_MAX);
         let name = |entry: &Entry| split_key(&entry.key).map(|(name, ..)| name.to_string());
         let mut names: Vec<String> = hosts.filter_map(name).collect();
@@ -215,7 +214,7 @@ impl Cache {
             self.stats.misses += 1;
             return None;
         };
-        let entry = self.slots[slot].as_mut()?;
+        let entry = &mut self.slots[slot];
         entry.used = true;
         if entry.expires <= now {
             self.stats.misses += 1;
@@ -260,19 +259,19 @@ impl Cache {
     /// for a while. It may be too old even for that: then `None`.
     pub fn not_renewed(&mut self, key: &[u8], now: Instant) -> Option<&Entry> {
         let slot = self.slot(key)?;
-        let entry = self.slots[slot].as_mut()?;
+        let entry = &mut self.slots[slot];
         (entry.renewing, entry.retry_at) = (false, now + RETRY_PAUSE);
         (now < entry.usable_until).then_some(&*entry)
     }
 
     /// Whoever is asked now may know what others did not: nothing waits before it is asked again.
     pub fn retry_all(&mut self, now: Instant) {
-        self.slots.iter_mut().flatten().for_each(|entry| entry.retry_at = entry.retry_at.min(now));
+        self.slots.iter_mut().for_each(|entry| entry.retry_at = entry.retry_at.min(now));
     }
 
     /// What is remembered of a question, fresh or not, without counting it as asked for.
     pub fn usable(&self, key: &[u8], now: Instant) -> Option<&Entry> {
-        let entry = self.slots[self.slot(key)?].as_ref()?;
+        let entry = &self.slots[self.slot(key)?];
         (now < entry.usable_until).then_some(entry)
     }
 
@@ -287,19 +286,18 @@ impl Cache {
         let before = self.len();
         self.index.clear();
         self.slots.clear();
-        self.free.clear();
         (self.hand, self.bytes, self.hosts) = (0, 0, 0);
         before
     }
 
     /// Everything that is remembered: name, type, flags and the rest. In no order that means anything.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &Entry)> {
-        self.slots.iter().flatten().map(|entry| (&*entry.key, entry))
+        self.slots.iter().map(|entry| (&*entry.key, entry))
     }
 
     /// Panics if the bounds or the sums are wrong. For tests and the simulator.
     pub fn check_invariants(&self) {
-        let live: Vec<_> = self.slots.iter().flatten().collect();
+        let live = &self.slots;
         assert_eq!(live.len(), self.index.len(), "entries");
         assert_eq!(live.iter().map(|entry| entry.size()).sum::<usize>(), self.bytes, "bytes");
         assert!(self.bytes <= self.config.bytes_max && live.len() <= self.config.entries_max, "bounds");
@@ -338,50 +336,50 @@ impl Cache {
         }
         self.bytes += entry.size();
         self.hosts += usize::from(is_host(&entry.key));
-        let slot = match self.free.pop() {
-            Some(slot) => {
-                self.slots[slot as usize] = Some(entry);
-                slot
-            }
-            None => {
-                self.slots.push(Some(entry));
-                (self.slots.len() - 1) as u32
-            }
-        };
+        let slot = self.slots.len() as u32;
+        self.slots.push(entry);
         let slots = &self.slots;
-        let hash_of = |slot: &u32| slots[*slot as usize].as_ref().map_or(0, |entry| entry.hash);
+        let hash_of = |slot: &u32| slots[*slot as usize].hash;
         self.index.insert_unique(hash, slot, hash_of);
     }
 
     /// Takes out the first entry from the hand on that has expired or was not used since the hand
-    /// came by last (the "clock" of paging systems).
+    /// came by last (the "clock" of paging systems); after [`CHANCES_MAX`] others any, since whoever asks
+    /// could have all of them used.
     fn evict(&mut self, now: Instant) {
-        // After one round every mark is cleared, so that two rounds always find one.
-        for _ in 0..2 * self.slots.len() {
-            let slot = self.hand;
-            self.hand = (self.hand + 1) % self.slots.len();
-            let Some(entry) = &mut self.slots[slot] else { continue };
+        for _ in 0..CHANCES_MAX {
+            self.hand %= self.slots.len().max(1);
+            let Some(entry) = self.slots.get_mut(self.hand) else { return };
             if entry.expires <= now || !std::mem::replace(&mut entry.used, false) {
-                self.take(slot);
-                self.stats.evicted += 1;
-                return;
+                break;
             }
+            self.hand += 1;
+        }
+        self.hand %= self.slots.len().max(1);
+        if self.take(self.hand).is_some() {
+            self.stats.evicted += 1;
         }
     }
 
     fn take(&mut self, slot: usize) -> Option<Entry> {
-        let entry = self.slots[slot].take()?;
-        if let Ok(found) = self.index.find_entry(entry.hash, |other| *other as usize == slot) {
+        let hash = self.slots.get(slot)?.hash;
+        if let Ok(found) = self.index.find_entry(hash, |other| *other as usize == slot) {
             found.remove();
+        }
+        let entry = self.slots.swap_remove(slot);
+        if let Some(moved) = self.slots.get(slot) {
+            let from = self.slots.len() as u32;
+            if let Some(place) = self.index.find_mut(moved.hash, |other| *other == from) {
+                *place = slot as u32;
+            }
         }
         self.bytes -= entry.size();
         self.hosts -= usize::from(is_host(&entry.key));
-        self.free.push(slot as u32);
         Some(entry)
     }
 
     fn slot(&self, key: &[u8]) -> Option<usize> {
-        let fits = |slot: &u32| self.slots[*slot as usize].as_ref().is_some_and(|entry| *entry.key == *key);
+        let fits = |slot: &u32| *self.slots[*slot as usize].key == *key;
         self.index.find(self.hash(key), fits).map(|slot| *slot as usize)
     }
 
@@ -410,6 +408,8 @@ fn is_host(key: &[u8]) -> bool {
     key.ends_with(&[high, low, 0])
 }
 
+/// Entries that are passed over for one that is to go: some microseconds.
+const CHANCES_MAX: usize = 64;
 /// Names that somebody may still read.
 pub const SUMMARY_NAMES_MAX: usize = 1_000;
 /// Some hundred microseconds' worth.
@@ -484,6 +484,30 @@ mod tests {
         assert_eq!(kept.retry_at, at(97) + RETRY_PAUSE);
         assert_eq!(freshness(&mut cache, "a.test", 98), Some(Freshness::Renew(2)));
         assert!(cache.not_renewed(key("a.test").bytes(), at(200)).is_none(), "too old");
+    }
+
+    #[test]
+    fn room_is_made_in_few_steps_whatever_is_used() {
+        let config = Config { entries_max: 2_000, bytes_max: 1 << 20, ..Config::DEFAULT };
+        let mut cache = Cache::new(config, &mut Rng::seeded(1));
+        for nth in 0..2_000 {
+            cache.insert(&key(&format!("n{nth}.test")), answer("a.test", 60), at(0));
+        }
+        // All are used again and again, so that the hand has none to take at once.
+        for round in 0..100 {
+            (0..2_000).for_each(|nth| _ = cache.find(&key(&format!("n{nth}.test")), at(1)));
+            let before = cache.hand;
+            cache.insert(&key(&format!("new{round}.test")), answer("a.test", 60), at(1));
+            assert!((cache.hand + 2_000 - before) % 2_000 <= CHANCES_MAX, "{before} to {}", cache.hand);
+            cache.check_invariants();
+        }
+        // A large one takes the place of many.
+        let long = Name::parse("large.test").unwrap();
+        let records = vec![vec![7; 60_000 / 64]; 64];
+        let large = Arc::new(Answer::local((&long, Kind::TXT), 60, &records));
+        (0..30).for_each(|nth| cache.insert(&key(&format!("l{nth}.test")), large.clone(), at(2)));
+        cache.check_invariants();
+        assert_eq!(cache.slots.len(), cache.len());
     }
 
     #[test]

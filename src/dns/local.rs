@@ -10,7 +10,7 @@ use super::zones::{Reason, Zone, Zones};
 use super::{Dns, Event, Failure, Given, Resolved, User};
 use crate::base::{Cx, Slots, Token};
 use crate::model::dns::Source;
-use crate::wire::dns::{CLASS_IN, Flags, Kind, Name, Rcode, Writer};
+use crate::wire::dns::{CLASS_IN, Flags, Kind, Message, Name, Rcode, Writer};
 
 /// Questions whose answer was begun here and leads to another's name, while that is asked for.
 #[derive(Default)]
@@ -74,13 +74,17 @@ impl Dns {
         None
     }
 
-    /// Where an answer of others leads to a name that is looked for here.
+    /// Where an answer of others leads to a name that is looked for here, or that other forwarders are
+    /// asked for.
     pub(super) fn cut_at_alias(&self, given: &Given, kind: Kind) -> Option<(Answer, Box<Name>)> {
         let of_others = !matches!(given.source, Source::Zone | Source::Hosts | Source::Literal);
         if !of_others || !given.answer.aliased {
             return None;
         }
-        Answer::cut_at_alias(given, kind, |name| self.resolver.is_here(name, kind))
+        let question = Message::parse(given.answer.message()).ok()?.question?;
+        Answer::cut_at_alias(given, kind, |name| {
+            self.resolver.is_here(name, kind) || self.resolver.is_of_others(name, question.name)
+        })
     }
 
     /// Looks for what the aliases lead to: here, else at a forwarder.

@@ -14,7 +14,7 @@ pub mod hosts;
 pub mod keeper;
 pub mod listener;
 mod local;
-mod lookup;
+pub mod lookup;
 pub mod order;
 pub mod policy;
 mod query;

@@ -29,6 +29,15 @@ impl Resolver {
             || self.config.hosts.find(name, kind).is_some()
             || self.special(name, kind).is_some()
     }
+
+    /// Whether a name that an alias leads to has a suffix whose forwarders are not those of `from`: what
+    /// others say of it does not count.
+    pub(super) fn is_of_others(&self, name: &Name, from: &[u8]) -> bool {
+        let forwarders = &self.forwarders;
+        let from = from.to_ascii_lowercase();
+        forwarders.have_suffix_of(name.wire())
+            && forwarders.responsible_for(name.wire()) != forwarders.responsible_for(&from)
+    }
 }
 
 /// Why a name is special.

@@ -157,6 +157,9 @@ pub enum Served {
 
 /// RFC 7766, section 6.2.3: some seconds. A question is answered within ten.
 pub(super) const IDLE_MAX: Duration = Duration::from_secs(15);
+/// Idle for so long, a connection gives its place up when there is no other: whoever opens one asks within
+/// a round trip.
+pub(super) const IDLE_EVICTED: Duration = Duration::from_millis(250);
 /// When there are no places left: some round trips.
 pub(super) const IDLE_MIN: Duration = Duration::from_secs(1);
 /// Questions of one connection that wait at once.

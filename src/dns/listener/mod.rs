@@ -162,7 +162,7 @@ impl Listener {
             return None;
         }
         let (most, count) = self.clients.iter().max_by_key(|(_, count)| **count)?;
-        Some(if *count > 1 { (Some(*most), Duration::ZERO) } else { (None, client::IDLE_MIN) })
+        Some(if *count > 1 { (Some(*most), Duration::ZERO) } else { (None, client::IDLE_EVICTED) })
     }
 
     /// Whether a connection's address belongs to this client.
@@ -216,6 +216,11 @@ impl Listener {
     /// What happened.
     pub(in crate::dns) fn poll_event(&mut self) -> Option<Event> {
         self.threats.pop_front().map(|facts| Event::Threat(Box::new(facts)))
+    }
+
+    /// Questions have come to their end that were not answered yet.
+    pub fn has_settled(&self) -> bool {
+        !self.settled.is_empty()
     }
 
     /// Questions that wait for the resolver.

@@ -100,6 +100,14 @@ fn a_forwarders_alias_into_what_is_ours_is_answered_here() {
     }
 }
 
+/// A zone that has the name, but not of this type, is not asked past.
+#[test]
+fn a_type_that_ours_lacks_is_not_asked_of_others() {
+    let mut room = Room::new(config());
+    let (told, asked) = room.ask("www.example", Kind::AAAA, &|writer, at| cname(writer, at, "nas.home.lan"));
+    assert_eq!((told.as_str(), asked.len()), ("NOERROR [0] zone", 1));
+}
+
 #[test]
 fn what_a_zone_gave_away_is_asked_for() {
     let mut room = Room::new(config());
@@ -142,8 +150,18 @@ fn a_suffix_has_forwarders_of_its_own() {
         "www.example." => cname(writer, at, "b.corp.test"),
         _ => a(at, 60, 7)(writer),
     });
-    assert_eq!(told, "NOERROR [0, 7] 127.0.0.2:53");
+    assert_eq!(told, "NOERROR [0, 7] memory", "what was asked for just now");
     assert_eq!(asked, ["www.example. 127.0.0.1", "b.corp.test. 127.0.0.2"]);
+    // What others say of it does not count.
+    let (told, asked) = room.ask("more.example", Kind::A, &|writer, at| match at {
+        "more.example." => {
+            cname(writer, at, "c.corp.test");
+            a("c.corp.test", 60, 66)(writer);
+        }
+        _ => a(at, 60, 8)(writer),
+    });
+    assert_eq!(told, "NOERROR [0, 8] 127.0.0.2:53");
+    assert_eq!(asked, ["more.example. 127.0.0.1", "c.corp.test. 127.0.0.2"]);
 }
 
 #[test]

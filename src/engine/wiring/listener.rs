@@ -48,8 +48,8 @@ impl Engine {
         let idle_since = others.filter_map(|(id, client)| Some((client.idle_since()?, id)));
         let mut idle: Vec<_> = idle_since.filter(|(since, _)| *since + idle <= now).collect();
         idle.sort_unstable();
-        // Looking for them takes its time: several at once, of a client that has many.
-        let most = if of.is_some() { (idle.len() / 2).clamp(1, PLACES_AT_ONCE) } else { 1 };
+        // Looking for them takes its time: several at once.
+        let most = (idle.len() / 2).clamp(1, PLACES_AT_ONCE);
         idle.into_iter().take(most).for_each(|(_, id)| self.close(id));
     }
 
@@ -89,11 +89,17 @@ impl Engine {
 
     /// The next answer that had to wait, as a datagram; those for connections are handed on.
     pub(in crate::engine) fn client_transmit(&mut self, scratch: &mut [u8]) -> Option<(Path, usize)> {
-        loop {
+        if self.names.frames.0 != self.now {
+            self.names.frames = (self.now, 0);
+        }
+        // So many may wait for one large answer that all of them take their time: the others' turn comes
+        // in between ([`Listener::has_settled`]).
+        while self.names.frames.1 < FRAMES_AT_ONCE {
             let (names, mut cx) = self.names_cx();
             match names.dns.poll_reply(&mut cx, scratch)? {
                 Outgoing::Datagram(path, len) => return Some((path, len)),
                 Outgoing::Frame(conn, answer) => {
+                    self.names.frames.1 += answer.as_ref().map_or(0, |answer| answer.len());
                     let (id, now) = (LinkId(conn), self.now);
                     if let Some(Machine::Client(client)) =
                         self.links.get_mut(id).map(|link| &mut link.machine)
@@ -104,6 +110,7 @@ impl Engine {
                 }
             }
         }
+        None
     }
 
     /// What the listener's questions led to in the rest of the room.
@@ -116,6 +123,8 @@ impl Engine {
     }
 }
 
+/// Bytes of answers over TCP that had to wait and are written at one time.
+const FRAMES_AT_ONCE: usize = 256 << 10;
 /// Connections that are closed in one go to make room.
 const PLACES_AT_ONCE: usize = 16;
 
@@ -191,6 +200,24 @@ mod tests {
         let asking =
             world.engine.links.clients().filter(|(_, client)| client.ip.to_string().starts_with("10.1."));
         assert_eq!(asking.count(), 10);
+    }
+
+    /// However many addresses they come from.
+    #[test]
+    fn idle_connections_of_a_thousand_addresses_keep_none_out_for_long() {
+        let mut world = World::new();
+        let crowd = |world: &mut World, round: u8| {
+            (0..1_100_u16)
+                .for_each(|host| _ = world.open([10, 3 + round, (host >> 8) as u8, host as u8], 1_000));
+        };
+        crowd(&mut world, 0);
+        assert!(world.open([10, 1, 0, 1], 4_000).is_none(), "they may be about to ask");
+        for round in 1..20 {
+            world.now += Duration::from_millis(300);
+            let id = world.open([10, 1, 0, round], 4_000).expect("there is a place");
+            assert!(world.ask(id));
+            crowd(&mut world, round);
+        }
     }
 
     #[test]

@@ -25,6 +25,8 @@ pub(in crate::engine) struct Names {
     pub(in crate::engine) lost: BTreeSet<Box<[u8]>>,
     /// The link of each connection to a forwarder.
     conns: BTreeMap<Token, LinkId>,
+    /// Bytes of answers that waited and were handed to connections, and at which time.
+    pub(in crate::engine) frames: (Instant, usize),
     /// What is waited for before names are answered.
     starting: Option<Starting>,
     /// What look-ups under way are for.
@@ -59,6 +61,7 @@ impl Names {
             waits.map(|now| Starting { until: now + START_WITHIN, has_system: false, has_local: false });
         Self {
             dns,
+            frames: (Instant(0), 0),
             starting,
             awaited: Awaited::default(),
             lost: BTreeSet::new(),
@@ -75,7 +78,17 @@ impl Names {
         let hosts = Some(self.hosts_at).filter(|at| *at < Instant::FAR);
         let download = self.dns.next_download();
         let starting = self.starting.as_ref().map(|starting| starting.until);
-        self.dns.resolver.next_deadline().into_iter().chain(hosts).chain(download).chain(starting).min()
+        let settled =
+            self.dns.listener.as_ref().filter(|listener| listener.has_settled()).map(|_| Instant(0));
+        self.dns
+            .resolver
+            .next_deadline()
+            .into_iter()
+            .chain(hosts)
+            .chain(download)
+            .chain(starting)
+            .chain(settled)
+            .min()
     }
 
     /// Whether what answers names is in place, or did not come in time.
