@@ -225,6 +225,15 @@ impl Query {
         })
     }
 
+    /// An answer of a forwarder over UDP is waited for, by another try than this, that has not come in
+    /// doubtful form already.
+    pub(super) fn waits_over_udp(&self, forwarder: u8, but: u32) -> bool {
+        self.tries.iter().any(|one| {
+            let waits = !matches!(one.via, Via::Stream(_)) && one.timeout_at < Instant::FAR;
+            one.forwarder == forwarder && waits && !one.doubted && one.number != but
+        })
+    }
+
     /// Until when an answer may still be hoped for, if any question is out.
     pub(super) fn hopes_until(&self) -> Option<Instant> {
         let sent = self.tries.iter().filter(|one| one.asked.is_some()).map(|one| one.sent_at);

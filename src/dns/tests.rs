@@ -124,7 +124,9 @@ impl World {
     fn wait_for_one(&mut self) -> Left {
         for _ in 0..50 {
             self.wait();
-            if let Some(left) = self.turn().pop() {
+            let mut left = self.turn();
+            assert!(left.len() <= 1, "one question at a time");
+            if let Some(left) = left.pop() {
                 return left;
             }
         }

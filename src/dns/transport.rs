@@ -205,10 +205,13 @@ impl Resolver {
                 query.silent |= if fault == Failure::Timeout { 1 << forwarder } else { 0 };
                 // A server without TCP, or whose TCP fails, that loses the case: this query goes
                 // without, and the next one finds out anew.
-                if query.case_lost & !query.no_case & 1 << forwarder != 0 {
+                let is_known = query.case_lost & !query.no_case & 1 << forwarder != 0;
+                if is_known && !query.waits_over_stream(forwarder, Some(number)) {
                     query.no_case |= 1 << forwarder;
-                    self.begin_try(cx, token, forwarder, false);
-                    self.schedule(token);
+                    if !query.waits_over_udp(forwarder, number) {
+                        self.begin_try(cx, token, forwarder, false);
+                        self.schedule(token);
+                    }
                 }
             }
             self.try_failed(cx, token, number, fault);

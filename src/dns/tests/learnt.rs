@@ -171,6 +171,23 @@ fn a_server_that_loses_the_case_and_has_no_tcp_is_asked_in_lower_case_at_once() 
 }
 
 #[test]
+fn a_server_that_loses_the_case_and_whose_tcp_is_silent_is_asked_once_at_a_time() {
+    let mut world = World::new(&[1]);
+    world.ask(&long(0));
+    let left = world.one();
+    world.receive(left.path, &lowered(&left.data, &long(0)));
+    world.turn();
+    let (conn, ..) = world.connects.remove(0);
+    world.resolver.on_ready(conn);
+    world.written(conn);
+    let left = world.wait_for_one();
+    assert!(!is_mixed(&left.data), "TCP is dead, and a try of that moment goes without as well");
+    assert!(world.turn().is_empty());
+    world.receive(left.path, &response(&left.data, 0, &a(&long(0), 60, 7)));
+    assert_eq!(world.told(), ["NOERROR [7] 60 127.0.0.1:53"]);
+}
+
+#[test]
 fn a_cookie_that_is_missing_is_asked_for_over_tcp() {
     let mut world = World::new(&[1]);
     world.ask(&long(0));
