@@ -37,14 +37,20 @@ impl HeldAnswers {
         room
     }
 
-    /// The length of the next one, after those that are too old; how many of those there were.
-    pub(super) fn next_len(&mut self, now: Instant) -> (Option<usize>, u64) {
+    /// Where the next one goes and its length, after those that are too old; how many of those there
+    /// were.
+    pub(super) fn peek(&mut self, now: Instant) -> (Option<(Path, usize)>, u64) {
         let mut expired = 0;
         while self.held.front().is_some_and(|held| held.until <= now) {
             self.held.pop_front();
             expired += 1;
         }
-        (self.held.front().map(|held| held.data.len()), expired)
+        (self.held.front().map(|held| (held.path, held.data.len())), expired)
+    }
+
+    /// Drops the next one.
+    pub(super) fn skip(&mut self) {
+        self.held.pop_front();
     }
 
     /// Takes the next one out, into `out`.

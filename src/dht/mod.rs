@@ -653,16 +653,26 @@ impl Dht {
     /// The next answer that was held back, if it may leave now; if not, when to try again is noted.
     fn send_held(&mut self, cx: &mut Cx<'_>, out: &mut [u8]) -> Option<(Path, usize)> {
         self.held_until = None;
-        let (len, expired) = self.held.next_len(cx.now);
-        self.stats.dropped_limited += expired;
-        self.stats.held = self.held.len() as u64;
-        let len = len?;
+        let (flow, len) = loop {
+            let (next, expired) = self.held.peek(cx.now);
+            self.stats.dropped_limited += expired;
+            self.stats.held = self.held.len() as u64;
+            let (path, len) = next?;
+            let flow = Flow::Udp(path.socket, path.remote);
+            if cx.buckets.flows.is_warm(cx.now, flow) {
+                break (flow, len);
+            }
+            // Its flow has made room for others meanwhile.
+            self.held.skip();
+            self.stats.dropped_flows += 1;
+        };
         if !self.may_answer(cx, len) {
             let (packets, bytes) = (&cx.buckets.packets_out, &cx.buckets.bytes_out);
             let ready = packets.ready_at(cx.now, 1).max(bytes.ready_at(cx.now, len as u64));
             self.held_until = Some(ready.max(self.answering.ready_at(cx.now, 1)).max(cx.now + HELD_RETRY));
             return None;
         }
+        cx.buckets.flows.send(cx.now, flow);
         self.stats.sent += 1;
         self.stats.answered += 1;
         self.stats.held -= 1;

@@ -97,10 +97,13 @@ impl Peers {
         }
         let place = self.touch(hash, now);
         let swarm = &mut self.swarms[place];
-        self.by_size.remove(&(swarm.peers.len(), swarm.filed, hash));
+        let before = swarm.peers.len();
         let gone = swarm.announce(addr, seed, now, self.limits.peers_of_torrent);
-        swarm.filed = swarm.latest;
-        self.by_size.insert((swarm.peers.len(), swarm.filed, hash));
+        if swarm.peers.len() != before || swarm.latest.since(swarm.filed) >= FILED_FOR {
+            self.by_size.remove(&(before, swarm.filed, hash));
+            swarm.filed = swarm.latest;
+            self.by_size.insert((swarm.peers.len(), swarm.filed, hash));
+        }
         self.peers += usize::from(!known);
         if !known {
             self.hold(addr.ip());
@@ -327,7 +330,7 @@ struct Swarm {
     hash: InfoHash,
     /// The latest announce.
     latest: Instant,
-    /// The same as it stands in `by_size`.
+    /// An earlier one, at most [`FILED_FOR`] before, as it stands in `by_size`.
     filed: Instant,
     /// No announce is older than this.
     oldest: Instant,
@@ -399,6 +402,8 @@ const PEERS_MAX: usize = 200_000;
 const ADDRESS_SHARE: usize = 10;
 /// And a network one in four.
 const NETWORK_SHARE: usize = 4;
+/// Popular torrents are announced many times a second: they need not move in the order each time.
+const FILED_FOR: Duration = Duration::from_secs(60);
 /// Some microseconds each, so that one call stays below a millisecond.
 const FORGET_MAX: usize = 256;
 /// `6:` and a compact peer.

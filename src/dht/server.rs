@@ -117,9 +117,6 @@ impl Dht {
     ) -> Option<usize> {
         let Method::GetPeers { info_hash, noseed, scrape } = method else { return None };
         let from = asked.path.remote;
-        if self.config.passive {
-            self.events.push_back(Event::Wanted(info_hash, from));
-        }
         let token = self.tokens.issue(from.ip(), &info_hash);
         let reply = Reply { id: asked.own, token: Some(&token), ..Reply::default() };
         if scrape && let Some((seeds, peers)) = self.peers.scrape(&info_hash, cx.now) {
