@@ -9,7 +9,7 @@ use dht_hunter::base::{Id, InfoHash, Path, Scope, SocketId};
 use dht_hunter::wire::bencode::{self, Limits};
 use dht_hunter::wire::compact::NodeAddr;
 use dht_hunter::wire::krpc::{
-    Body, Method, PACKET_MAX, Query, Reply, Want, decode, write_error, write_query, write_reply,
+    Body, Message, Method, PACKET_MAX, Query, Reply, Want, decode, write_error, write_query, write_reply,
 };
 
 use crate::{Feed, peer};
@@ -20,6 +20,8 @@ pub struct Crowd {
     listen: Vec<IpAddr>,
     /// Its queries that were not answered yet, the oldest first.
     asked: VecDeque<Asked>,
+    /// What it was told last, for answers that come later.
+    said: VecDeque<(Path, Vec<u8>)>,
     /// The tokens it gave out, and when (by [`Crowd::at`]).
     tokens: BTreeMap<(IpAddr, InfoHash), Vec<(Vec<u8>, u64)>>,
     /// Seconds of the test's clock.
@@ -37,7 +39,7 @@ struct Asked {
 impl Crowd {
     /// Around a node that listens on these addresses.
     pub fn new(listen: Vec<IpAddr>) -> Self {
-        Self { listen, asked: VecDeque::new(), tokens: BTreeMap::new(), at: 0 }
+        Self { listen, asked: VecDeque::new(), said: VecDeque::new(), tokens: BTreeMap::new(), at: 0 }
     }
 
     /// The node under test sent a datagram of its own accord: a canonical query to where it may go.
@@ -46,7 +48,9 @@ impl Crowd {
         assert!(Scope::may_contact(listen, path.remote), "{path:?}");
         assert!(packet.len() <= PACKET_MAX && bencode::decode(packet, &Limits::STRICT).is_ok());
         let message = decode(packet).expect("what it sends can be read");
-        let Body::Query(query) = message.body else { panic!("{message:?}") };
+        let Body::Query(query) = message.body else {
+            return self.answered_late(path, &message);
+        };
         let target = match query.method {
             Method::FindNode { target } | Method::SampleInfohashes { target } => target,
             Method::GetPeers { info_hash, .. } | Method::AnnouncePeer { info_hash, .. } => info_hash,
@@ -60,14 +64,19 @@ impl Crowd {
 
     /// A datagram for the node under test.
     pub fn says(&mut self, feed: &mut Feed<'_>) -> (Path, Vec<u8>) {
-        match feed.u8() % 16 {
+        let (path, said) = match feed.u8() % 16 {
             0..=8 if !self.asked.is_empty() => self.answers(feed),
             9 => {
                 let path = self.path(feed);
                 (path, feed.bytes(256).to_vec())
             }
             _ => self.asks(feed),
+        };
+        if self.said.len() >= SAID_MAX {
+            self.said.pop_front();
         }
+        self.said.push_back((path, said.clone()));
+        (path, said)
     }
 
     /// What the node under test answered directly to `said`; an answer tells nothing but what it
@@ -99,6 +108,26 @@ impl Crowd {
                 assert!(self.at - at <= TOKEN_SECS_MAX, "the token is {} s old", self.at - at);
             }
             _ => assert_eq!(token, None),
+        }
+    }
+
+    /// An answer that had to wait for its share. Several queries may have had its transaction.
+    fn answered_late(&mut self, path: Path, answer: &Message<'_>) {
+        assert_eq!(answer.external, Some(path.remote));
+        let Body::Response(response) = &answer.body else { return };
+        let token = response.token;
+        let from_there =
+            self.said.iter().filter(|(from, _)| (from.socket, from.remote) == (path.socket, path.remote));
+        let asked = from_there.filter_map(|(_, said)| decode(said).ok());
+        let asked: Vec<_> = asked.filter(|said| said.transaction == answer.transaction).collect();
+        assert!(!asked.is_empty(), "{answer:?} to what was not asked");
+        let Some(token) = token else { return };
+        for said in asked {
+            let Body::Query(Query { method: Method::GetPeers { info_hash, .. }, .. }) = said.body else {
+                continue;
+            };
+            let issued = self.tokens.entry((path.remote.ip(), info_hash)).or_default();
+            issued.push((token.to_vec(), self.at));
         }
     }
 
@@ -284,5 +313,7 @@ fn damage(feed: &mut Feed<'_>, packet: &mut Vec<u8>) {
 
 /// Enough to answer late and out of order.
 const ASKED_MAX: usize = 64;
+/// More than it keeps queries to be answered later.
+const SAID_MAX: usize = 1_024;
 /// BEP 5: tokens up to ten minutes old are accepted.
 const TOKEN_SECS_MAX: u64 = 600;
