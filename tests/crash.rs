@@ -31,7 +31,7 @@ fn ten_kills_lose_no_torrent_and_fetch_none_twice() {
         let (before, served) = (stored(&db), swarm.served());
         // An even share of what is left, this start's and that of those to come.
         let wanted = before + (all - before) / (KILLS + 2 - kill);
-        let running = crawl(&db, bootstrap, &["--packets-out", "1200"], &log);
+        let running = crawl(&db, bootstrap, &["--packets-out", "1200", "--flows", "off"], &log);
         until(Duration::from_secs(20), &format!("{wanted} torrents at kill {kill}"), || {
             numbers(&db).is_some_and(|now| now.torrents >= wanted && now.nodes > 0)
         });
@@ -50,7 +50,7 @@ fn ten_kills_lose_no_torrent_and_fetch_none_twice() {
         bootstrap = &closed;
     }
     let (before, served) = (stored(&db), swarm.served());
-    let running = crawl(&db, bootstrap, &["--packets-out", "1200"], &log);
+    let running = crawl(&db, bootstrap, &["--packets-out", "1200", "--flows", "off"], &log);
     until(Duration::from_secs(30), "the rest", || stored(&db) >= all);
     running.stop();
     // A hybrid is heard of under two hashes, and may be under way for both before it is known.

@@ -65,7 +65,8 @@ fn the_id_follows_the_votes_and_passes_libtorrents_check() {
     let listen = "11.1.0.1:7001";
     let running = run(Place::In(&here), &[listen], &nodes.nodes[..1], folder.path(), &[]);
     let mut last = (0, Vec::new(), false);
-    until(Duration::from_secs(60), "a fitting id in most tables", || {
+    // An address must have led for a minute before the id follows it.
+    until(Duration::from_secs(180), "a fitting id in most tables", || {
         nodes.add_node("11.1.0.1", 7001);
         last = nodes.live_nodes("11.1.0.1", 7001);
         last.0 >= 8 && last.2
