@@ -87,6 +87,21 @@ impl<T> Slots<T> {
         slot.value.as_mut().filter(|_| current)
     }
 
+    /// How many places there are, free ones included.
+    pub fn places(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// The first value at or after a place, beginning anew at the end.
+    pub fn live_from(&self, place: usize) -> Option<(Token, &T)> {
+        let (before, after) = self.slots.split_at_checked(place)?;
+        let mut slots = after.iter().zip(place..).chain(before.iter().zip(0..));
+        slots.find_map(|(slot, index)| {
+            let token = Token { index: u32::try_from(index).ok()?, generation: slot.generation };
+            slot.value.as_ref().map(|value| (token, value))
+        })
+    }
+
     /// How many slots hold a value.
     pub fn len(&self) -> usize {
         self.live

@@ -9,6 +9,7 @@ use clap_complete::Shell;
 use super::flags::{PlaceFlags, RunFlags};
 use super::keys::{parse_address, parse_host};
 use super::network::args::NetworkCommand;
+use super::pending::{PendingArgs, Retry};
 use super::target::{Start, Target, parse_start, parse_target};
 use super::units::{parse_count, parse_duration, parse_percent, parse_rate, parse_size};
 
@@ -62,6 +63,10 @@ pub enum Command {
     Import(Import),
     /// Remove torrents, or bring back the last that were removed
     Delete(Delete),
+    /// What waits to be fetched and why, and what was given up
+    Pending(PendingArgs),
+    /// Try again what waits or was given up
+    Retry(Retry),
     /// Try a filter
     #[command(subcommand)]
     Filter(FilterCommand),

@@ -6,7 +6,7 @@ use clap::Command;
 /// none of them.
 const GROUPS: [(&str, &[&str]); 6] = [
     ("Crawl", &["run", "demo", "swarm", "simulate"]),
-    ("Archive", &["search", "show", "stats", "export", "delete", "filter", "db"]),
+    ("Archive", &["search", "show", "stats", "pending", "retry", "export", "delete", "filter", "db"]),
     ("DHT, one question", &["fetch", "peers", "scrape", "announce", "find-node", "ping"]),
     ("Names and connections", &["resolve", "network"]),
     ("This program", &["config", "health", "completions", "man", "help"]),

@@ -30,6 +30,7 @@ pub mod network;
 pub mod network_info;
 pub mod operation;
 pub mod peers;
+pub mod pending;
 pub mod ping;
 pub mod print;
 pub mod reasons;
@@ -178,6 +179,8 @@ fn dispatch(cli: Cli) -> Result<Outcome, Failure> {
         Command::Stats(args) => stats::run(&args, json),
         Command::Export(args) => export::run(&args),
         Command::Delete(args) => delete::run(&args, json),
+        Command::Pending(args) => pending::list(&args, json),
+        Command::Retry(args) => pending::retry(&args, json),
         Command::Filter(FilterCommand::Test(args)) => filter::test(&args, json),
         Command::Db(command) => db::run(&command, json),
         Command::Health(args) => health::run(&args, json),
@@ -300,6 +303,9 @@ mod tests {
             "delete HASH --dry-run",
             "delete some words --files --yes",
             "delete --undo",
+            "pending --given-up --limit 5 --json",
+            "retry HASH HASH",
+            "retry --all --db x",
             "filter test f",
             "resolve a b @1.1.1.1 --type MX --file f --rate 100/s",
             "network preconnect",

@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 
 use crate::dht;
 use crate::dns;
-use crate::metadata::{Filter, queue};
+use crate::metadata::Filter;
+use crate::metadata::queue::{self, Caps};
 use crate::preconnect::Target;
 
 /// The engine's settings.
@@ -110,6 +111,13 @@ impl Rates {
         answers_per_address: 0,
         answers_burst: 0,
     };
+}
+
+impl Rates {
+    /// What the queue of hashes gives shares of.
+    pub(super) fn shares(&self) -> Caps {
+        Caps { half_open: self.half_open, fetches: self.fetches }
+    }
 }
 
 impl Config {

@@ -28,7 +28,7 @@ impl Engine {
             coverage: estimate.map(|it| it.coverage),
             coverage_error: estimate.map(|it| it.error),
             passes: self.dht.passes(),
-            hashes_known: self.known.len(),
+            hashes_known: self.known.len() + self.given_up.len(),
             pending: self.queue.stats().pending,
             lookups: self.dht.lookups(),
             fetches_open: self.links.fetches,

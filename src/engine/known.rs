@@ -1,4 +1,5 @@
-//! Which infohashes need no second look: stored, dropped, deleted or given up.
+//! Which infohashes need no second look: stored, dropped or deleted ones, and apart from them those
+//! that were given up.
 
 use crate::base::hash::{Set, State, set, state};
 use crate::base::{InfoHash, Rng};
@@ -20,6 +21,13 @@ impl Known {
     pub fn new(rng: &mut Rng) -> Self {
         let parts = (0..PARTS).map(|_| set(rng)).collect();
         Self { parts, len: 0, key: state(rng) }
+    }
+
+    /// These are known.
+    pub fn of(hashes: &[InfoHash], rng: &mut Rng) -> Self {
+        let mut known = Self::new(rng);
+        hashes.iter().for_each(|hash| known.insert(hash));
+        known
     }
 
     /// It needs no second look from now on.

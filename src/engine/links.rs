@@ -1,12 +1,12 @@
 //! The engine's streams: which machine talks on which link, what it left unread, and when it
 //! wants to be woken.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use bytes::Bytes;
 
-use crate::base::{Flow, InfoHash, Instant, SendQueue, Slots, Timers, Token};
+use crate::base::{Flow, InfoHash, Instant, Network, SendQueue, Slots, Timers, Token};
 use crate::dns::listener::Client;
 use crate::metadata::{Fetch, Library, Progress, Serve};
 use crate::web::Get;
@@ -22,6 +22,8 @@ pub(super) struct Links {
     timers: Timers,
     by_hash: BTreeSet<(InfoHash, LinkId)>,
     pub(super) hosts: Hosts,
+    /// Fetches that are not connected yet, by network.
+    by_network: BTreeMap<Network, u16>,
     pub(super) half_open: usize,
     pub(super) fetches: usize,
 }
@@ -97,6 +99,9 @@ impl Links {
         if hash.is_some() {
             self.hosts.fetch_begins(remote.ip());
         }
+        if hash.is_some() && !open {
+            *self.by_network.entry(Network::around(remote.ip())).or_default() += 1;
+        }
         let id = LinkId(self.slots.insert(link));
         self.by_hash.extend(hash.map(|hash| (hash, id)));
         self.schedule(id);
@@ -108,6 +113,9 @@ impl Links {
         if let Some(hash) = link.machine.fetching() {
             self.by_hash.remove(&(hash, id));
             self.hosts.fetch_ends(link.remote.ip(), link.shaken);
+            if !link.open {
+                leave(&mut self.by_network, Network::around(link.remote.ip()));
+            }
         }
         if let Machine::Serve(_) = link.machine {
             self.hosts.serve_ends(link.remote.ip());
@@ -126,6 +134,14 @@ impl Links {
         }
     }
 
+    /// So many connections to the network around this address are half-open that it may well be one
+    /// where nothing answers.
+    pub(super) fn is_crowded(&self, peer: SocketAddr, half_open_max: usize) -> bool {
+        let here = self.by_network.get(&Network::around(peer.ip())).map_or(0, |count| usize::from(*count));
+        let most = if half_open_max == 0 { usize::MAX } else { half_open_max };
+        here >= (most / NETWORK_PART).clamp(NETWORK_MIN, NETWORK_MAX)
+    }
+
     pub(super) fn get(&self, id: LinkId) -> Option<&Link> {
         self.slots.get(id.0)
     }
@@ -139,6 +155,9 @@ impl Links {
         if !link.open {
             link.open = true;
             self.half_open -= 1;
+            if link.machine.fetching().is_some() {
+                leave(&mut self.by_network, Network::around(link.remote.ip()));
+            }
         }
         Some(link)
     }
@@ -253,6 +272,20 @@ impl Links {
         let handshakes = self.slots.iter().filter(|(_, link)| shaken(link)).count();
         let served = self.slots.iter().filter(|(_, link)| matches!(link.machine, Machine::Serve(_))).count();
         self.hosts.check_invariants(fetches, handshakes, served);
+        let connecting =
+            self.slots.iter().filter(|(_, link)| !link.open && link.machine.fetching().is_some()).count();
+        let by_network: usize = self.by_network.values().map(|count| usize::from(*count)).sum();
+        assert_eq!(connecting, by_network, "half-open fetches by network");
+    }
+}
+
+/// One less of a key, if there is one.
+fn leave<K: Ord>(counts: &mut BTreeMap<K, u16>, key: K) {
+    if let Some(count) = counts.get_mut(&key) {
+        *count -= 1;
+        if *count == 0 {
+            counts.remove(&key);
+        }
     }
 }
 
@@ -361,5 +394,9 @@ impl Machine {
 
 /// Four pieces; four dictionaries of five are not larger.
 const SMALL_MAX: usize = 64 << 10;
+/// Of all half-open connections, one network (/24, /48) has an eighth, within bounds.
+const NETWORK_PART: usize = 8;
+const NETWORK_MIN: usize = 8;
+const NETWORK_MAX: usize = 128;
 /// A fetch sends requests of 40 bytes, a server at most a few pieces at a time.
 const SEND_MAX: usize = 256 * 1024;

@@ -68,6 +68,8 @@ pub struct Engine {
     credit: Credit,
     links: Links,
     known: Known,
+    /// Infohashes that were given up; a new peer brings them back.
+    given_up: Known,
     persist: Persist,
     budget: Budget,
     /// Why fetches failed before this start.
@@ -103,24 +105,17 @@ impl Engine {
             config.into_parts();
         let buckets = buckets(&config.rates, &mut rng);
         let mut dht = Dht::new(dht, now, &mut rng);
-        let mut known = Known::new(&mut rng);
-        recovered.known.iter().for_each(|hash| known.insert(hash));
+        let known = Known::of(&recovered.known, &mut rng);
+        let mut given_up = Known::of(&recovered.given_up, &mut rng);
         let mut queue = Queue::new(queue, &mut rng);
+        queue.set_caps(config.rates.shares());
         for row in recovered.pending.iter().filter(|row| !known.contains(&row.infohash)) {
+            given_up.remove(&row.infohash);
             queue.restore(row, (now, unix));
         }
         let mut persist = Persist::new();
         let failures_before = failures_before(&recovered);
-        for (index, listen) in config.listen.iter().enumerate() {
-            let socket = SocketId(index as u16);
-            match recovered.ids.iter().find(|saved| saved.listen == listen.ip()) {
-                Some(saved) => dht.set_id(socket, saved.id),
-                None => {
-                    let id = dht.id(socket).unwrap_or_default();
-                    persist.control(StoreOp::OwnId(SavedId { listen: listen.ip(), id }));
-                }
-            }
-        }
+        set_own_ids(&mut dht, &config, &recovered.ids, &mut persist);
         dht.restore(&recovered.nodes, now, unix);
         let mut resolver = Resolver::new(dns, NAMES_SOCKETS, &mut rng);
         recovered.answers.iter().for_each(|saved| resolver.restore(saved, now, unix));
@@ -141,6 +136,7 @@ impl Engine {
             credit: Credit::new(&mut rng),
             links: Links::default(),
             known,
+            given_up,
             persist,
             budget: Budget::new(metadata_in_flight),
             failures_before,
@@ -649,7 +645,7 @@ impl Engine {
                     self.persist.pending(row);
                 }
                 queue::Event::GivenUp(hash) => {
-                    self.known.insert(&hash);
+                    self.given_up.insert(&hash);
                     self.persist.given_up(hash);
                     self.answer_fetch(&hash, Err(NotKept::GivenUp));
                 }
@@ -669,6 +665,7 @@ impl Engine {
         self.buckets.flows.set_cap(rates.flows);
         self.dht.set_answers(rates.answers_per_address, rates.answers_burst);
         self.dht.set_window(window(&rates));
+        self.queue.set_caps(rates.shares());
     }
 
     fn stop(&mut self, now: Instant) {
@@ -703,6 +700,20 @@ impl Engine {
             return Output::Stopped;
         }
         Output::Idle(Some((now + FLUSH_EVERY, Why::Save)))
+    }
+}
+
+/// Each listen address goes by the node id that it had, or the archive keeps its new one.
+fn set_own_ids(dht: &mut Dht, config: &Current, saved: &[SavedId], persist: &mut Persist) {
+    for (index, listen) in config.listen.iter().enumerate() {
+        let socket = SocketId(index as u16);
+        match saved.iter().find(|saved| saved.listen == listen.ip()) {
+            Some(saved) => dht.set_id(socket, saved.id),
+            None => {
+                let id = dht.id(socket).unwrap_or_default();
+                persist.control(StoreOp::OwnId(SavedId { listen: listen.ip(), id }));
+            }
+        }
     }
 }
 

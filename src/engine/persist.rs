@@ -151,6 +151,11 @@ impl Persist {
         self.closing = true;
     }
 
+    /// A hash that was given up waits again.
+    pub(super) fn taken_up(&mut self, hash: &InfoHash) {
+        self.given_up.retain(|other| other != hash);
+    }
+
     /// So much was gathered that it is to be handed over now.
     pub(super) fn has_batch(&self) -> bool {
         self.pending.len().max(self.given_up.len()) >= BATCH

@@ -167,9 +167,11 @@ pub struct SavedId {
 /// What the archive remembers from before, read once at start.
 #[derive(Clone, Debug, Default)]
 pub struct Recovered {
-    /// Every hash that is not to be fetched (again): stored (under both its hashes), dropped,
-    /// deleted or given up.
+    /// Every hash that is not to be fetched (again): stored (under both its hashes), dropped or
+    /// deleted.
     pub known: Vec<InfoHash>,
+    /// Hashes that were given up: fetched only if a new peer announces itself.
+    pub given_up: Vec<InfoHash>,
     /// Hashes that still wait.
     pub pending: Vec<Pending>,
     /// Verified nodes, the best first.

@@ -24,6 +24,8 @@ pub struct ModelStore {
     pub full: bool,
     pending: BTreeMap<InfoHash, Pending>,
     gone: BTreeSet<InfoHash>,
+    /// Given up.
+    given_up: BTreeSet<InfoHash>,
     nodes: Vec<SavedNode>,
     ids: Vec<SavedId>,
     answers: BTreeMap<Box<[u8]>, SavedAnswer>,
@@ -41,6 +43,7 @@ impl Default for ModelStore {
             full: false,
             pending: BTreeMap::new(),
             gone: BTreeSet::new(),
+            given_up: BTreeSet::new(),
             nodes: Vec::new(),
             ids: Vec::new(),
             answers: BTreeMap::new(),
@@ -103,6 +106,7 @@ impl ModelStore {
     pub fn recovered(&self) -> Recovered {
         Recovered {
             known: self.torrents.values().flat_map(names).chain(self.gone.iter().copied()).collect(),
+            given_up: self.given_up.iter().copied().collect(),
             pending: self.pending.values().copied().collect(),
             nodes: self.nodes.clone(),
             ids: self.ids.clone(),
@@ -117,6 +121,7 @@ impl ModelStore {
     pub fn accounts_for(&self, hash: &InfoHash) -> bool {
         self.torrents.contains_key(hash)
             || self.gone.contains(hash)
+            || self.given_up.contains(hash)
             || self.pending.contains_key(hash)
             || self.torrents.values().any(|torrent| names(torrent).any(|name| name == *hash))
     }
@@ -128,11 +133,12 @@ impl ModelStore {
                 self.torrents.insert(torrent.infohash, *torrent);
             }
             StoreOp::Pending(rows) => {
+                rows.iter().for_each(|row| _ = self.given_up.remove(&row.infohash));
                 self.pending.extend(rows.into_iter().map(|row| (row.infohash, row)));
             }
             StoreOp::GivenUp(hashes) => {
                 hashes.iter().for_each(|hash| _ = self.pending.remove(hash));
-                self.gone.extend(hashes);
+                self.given_up.extend(hashes);
             }
             StoreOp::Dropped(drop) => {
                 self.pending.remove(&drop.infohash);

@@ -327,6 +327,9 @@ fn pending(conn: &Connection, one: &Pending) -> rusqlite::Result<()> {
     };
     let mut upsert = conn.prepare_cached(PENDING)?;
     upsert.execute(params![one.infohash.0, secs(one.first_seen), one.tries, secs(one.not_before), state])?;
+    // What waits was given up at most before.
+    conn.prepare_cached("DELETE FROM known WHERE infohash = ?1 AND why = ?2")?
+        .execute(params![one.infohash.0, Reason::GivenUp as u8])?;
     Ok(())
 }
 

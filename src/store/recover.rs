@@ -14,6 +14,7 @@ pub fn load(conn: &Connection, now: UnixTime) -> rusqlite::Result<Recovered> {
     let torrents: u64 = conn.query_row("SELECT count(*) FROM torrents", [], |row| row.get(0))?;
     Ok(Recovered {
         known: known(conn, torrents)?,
+        given_up: hashes(conn, &["SELECT infohash FROM known WHERE why = 1"], 0)?,
         pending: collect(conn, PENDING, PENDING_MAX, pending)?,
         nodes: collect(
             conn,
@@ -47,12 +48,17 @@ pub fn compact(addr: SocketAddr) -> Vec<u8> {
 }
 
 fn known(conn: &Connection, torrents: u64) -> rusqlite::Result<Vec<InfoHash>> {
-    let mut all = Vec::with_capacity(usize::try_from(torrents).unwrap_or(0));
-    for sql in [
+    let tables = [
         "SELECT infohash FROM torrents",
         "SELECT v2 FROM torrents WHERE v2 IS NOT NULL",
-        "SELECT infohash FROM known",
-    ] {
+        "SELECT infohash FROM known WHERE why <> 1",
+    ];
+    hashes(conn, &tables, torrents)
+}
+
+fn hashes(conn: &Connection, tables: &[&str], expected: u64) -> rusqlite::Result<Vec<InfoHash>> {
+    let mut all = Vec::with_capacity(usize::try_from(expected).unwrap_or(0));
+    for sql in tables {
         let mut query = conn.prepare(sql)?;
         let mut rows = query.query([])?;
         while let Some(row) = rows.next()? {
@@ -79,7 +85,7 @@ fn collect<T>(
     Ok(all)
 }
 
-fn pending(row: &Row<'_>) -> rusqlite::Result<Option<Pending>> {
+pub(super) fn pending(row: &Row<'_>) -> rusqlite::Result<Option<Pending>> {
     let Some(infohash) = Id::from_slice(row.get_ref(0)?.as_blob()?) else { return Ok(None) };
     Ok(Some(Pending {
         infohash,

@@ -237,7 +237,8 @@ fn everything_is_remembered() {
     let (store, mut recovered) = Store::open(config(&db), || {}).unwrap();
     store.close();
     recovered.known.sort_unstable();
-    let mut known = vec![Id([2; 20]), Id([3; 20]), Id([9; 20]), hybrid.infohash];
+    assert_eq!(recovered.given_up, [Id([2; 20])]);
+    let mut known = vec![Id([3; 20]), Id([9; 20]), hybrid.infohash];
     known.sort_unstable();
     assert_eq!(recovered.known, known);
     assert_eq!(recovered.pending.len(), 1);
@@ -248,6 +249,49 @@ fn everything_is_remembered() {
     );
     assert_eq!((recovered.ids, recovered.torrents), (vec![id], 1));
     assert_eq!(recovered.settings, [("a".to_owned(), "2".to_owned())]);
+}
+
+#[test]
+fn what_waits_and_what_was_given_up_is_listed_and_tried_again() {
+    let (_dir, db) = place();
+    let now = writer::unix_now();
+    let row = |byte: u8, in_secs: u64| crate::model::Pending {
+        infohash: Id([byte; 20]),
+        first_seen: now,
+        tries: 3,
+        not_before: UnixTime(now.0 + in_secs),
+        state: crate::model::PendingState::PeersFailed,
+    };
+    let given_up = vec![Id([3; 20]), Id([4; 20]), Id([5; 20])];
+    let ops = vec![
+        StoreOp::Pending(vec![row(1, 600), row(2, 60), row(3, 0)]),
+        StoreOp::GivenUp(given_up),
+        // A new peer announced itself.
+        StoreOp::Pending(vec![row(5, 20)]),
+    ];
+    assert_eq!(committed(&run(config(&db), ops)), 3);
+    let bytes =
+        |rows: Vec<crate::model::Pending>| rows.iter().map(|row| row.infohash.0[0]).collect::<Vec<_>>();
+    let archive = Archive::open_read_only(&db).unwrap();
+    assert_eq!(bytes(archive.pending(10).unwrap()), [5, 2, 1], "those first that are due first");
+    let gone = |archive: &Archive| {
+        let mut gone: Vec<_> = archive.given_up(10).unwrap().iter().map(|(hash, _)| hash.0[0]).collect();
+        gone.sort_unstable();
+        gone
+    };
+    assert_eq!((gone(&archive), archive.waiting().unwrap()), (vec![3, 4], (3, 2)));
+    let mut keeper = Keeper::open(&db).unwrap();
+    assert_eq!(keeper.retry(Id([3; 20])).unwrap(), Retried { given_up: 1, waiting: 0, left: 0 });
+    assert_eq!(keeper.retry(Id([1; 20])).unwrap(), Retried { given_up: 0, waiting: 1, left: 0 });
+    assert_eq!(keeper.retry(Id([77; 20])).unwrap(), Retried::default());
+    assert_eq!(gone(&archive), [4]);
+    assert_eq!(keeper.retry_all().unwrap(), Retried { given_up: 1, waiting: 4, left: 0 });
+    drop(keeper);
+    let (store, recovered) = Store::open(config(&db), || {}).unwrap();
+    store.close();
+    assert!(recovered.given_up.is_empty() && recovered.pending.len() == 5);
+    let at_once = |row: &crate::model::Pending| row.tries == 0 && row.not_before <= writer::unix_now();
+    assert!(recovered.pending.iter().all(at_once), "{:?}", recovered.pending);
 }
 
 fn hybrid_waits(torrent: &Torrent) -> crate::model::Pending {

@@ -163,7 +163,7 @@ impl Engine {
         let hashes = self.running.iter().filter_map(wanted);
         let refused: Vec<InfoHash> = hashes.filter(|hash| self.config.filter.refuses_hash(hash)).collect();
         for hash in refused {
-            self.queue.remove(hash);
+            self.queue.remove(hash, self.now);
             self.close_others(hash);
             self.answer_fetch(&hash, Err(NotKept::Filtered(format!("hash {hash}"))));
         }

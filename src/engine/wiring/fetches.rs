@@ -19,7 +19,10 @@ impl Engine {
     /// Opens as many connections as limits and work allow.
     pub(in crate::engine) fn start_fetches(&mut self, now: Instant) {
         while self.may_fetch(now) {
-            let busy = |peer: SocketAddr| self.links.hosts.is_busy(peer.ip(), now);
+            let half_open = self.config.rates.half_open;
+            let busy = |peer: SocketAddr| {
+                self.links.hosts.is_busy(peer.ip(), now) || self.links.is_crowded(peer, half_open)
+            };
             let Some((hash, to)) = self.queue.next_connect(now, busy) else { return };
             let mut from = self.config.listen.iter().map(|listen| listen.ip());
             let from = from.find(|ip| Scope::may_contact(*ip, to) && !ip.is_unspecified());
@@ -162,6 +165,7 @@ impl Engine {
         let pending = self.queue.done(hash, from, now);
         self.close_others(hash);
         self.known.insert(&hash);
+        self.given_up.remove(&hash);
         match torrent {
             Ok((mut torrent, rule)) => {
                 torrent.first_seen = pending.map_or(self.unix, |pending| pending.first_seen);
@@ -209,7 +213,7 @@ impl Engine {
             names.push(other);
             merges |= self.known.contains(&other);
             self.known.insert(&other);
-            if self.queue.remove(other).is_some() {
+            if self.queue.remove(other, self.now).is_some() {
                 self.close_others(other);
             }
         }

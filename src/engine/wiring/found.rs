@@ -49,10 +49,8 @@ impl Engine {
 
     /// Starts lookups for hashes that have nobody to ask.
     pub(in crate::engine) fn start_lookups(&mut self, now: Instant) {
-        // Peers grow old: those of more hashes than can soon be fetched are not asked for.
-        let ahead = self.config.rates.fetches.clamp(1, READY_MAX / 2) * 2;
         let most = if self.dht.is_cut_off(now) { LOOKUPS_CUT_OFF } else { LOOKUPS_MAX };
-        while self.dht.lookups() < most && self.queue.stats().ready < ahead && self.wants_work() {
+        while self.dht.lookups() < most && self.wants_work() {
             let Some(wish) = self.queue.next_lookup(now) else { return };
             // The node that sampled a hash has its peers: one query there is often enough.
             let goal = match wish.source {
@@ -72,14 +70,14 @@ impl Engine {
     }
 
     fn on_sampled(&mut self, hash: InfoHash, node: SocketAddr) {
-        if self.is_news(hash) && self.credit.take(hash, Origin::Sampled(node), self.now) {
-            self.add(hash, Source::Sampled, Some(node), None);
+        if self.may_hear(hash, Origin::Sampled(node)) {
+            self.on_heard(hash, Source::Sampled, node);
         }
     }
 
     fn on_wanted(&mut self, hash: InfoHash, from: SocketAddr) {
-        if self.is_news(hash) && self.credit.take(hash, Origin::Wanted(from), self.now) {
-            self.add(hash, Source::Wanted, None, None);
+        if self.may_hear(hash, Origin::Wanted(from)) {
+            self.on_heard(hash, Source::Wanted, from);
         }
     }
 
@@ -88,22 +86,34 @@ impl Engine {
             let sighting = Sighting { infohash: hash, at: self.unix, seeders: None, leechers: None };
             return self.persist.seen(sighting);
         }
-        let peer = Some(peer).filter(|peer| self.may_contact(*peer));
-        let source = if peer.is_none() { Source::Sampled } else { Source::Announced };
-        self.add(hash, source, None, peer);
+        if !self.may_contact(peer) {
+            // All that is known is that somebody has to do with it.
+            return self.on_heard(hash, Source::Wanted, peer);
+        }
+        if self.given_up.contains(&hash) && self.queue.is_news(hash, peer, self.now) {
+            self.given_up.remove(&hash);
+            self.persist.taken_up(&hash);
+        }
+        self.on_heard(hash, Source::Announced, peer);
     }
 
-    /// True if an infohash is neither known nor waiting: then its source has to answer for it.
-    fn is_news(&self, hash: InfoHash) -> bool {
+    /// True if an infohash waits already, or if it is new and its source may name one more: that has
+    /// to answer for it.
+    fn may_hear(&mut self, hash: InfoHash, origin: Origin) -> bool {
         let wanted = self.config.fetch && !self.config.filter.refuses_hash(&hash);
-        wanted && !self.known.contains(&hash) && !self.queue.contains(hash)
+        let known = self.known.contains(&hash) || self.given_up.contains(&hash);
+        wanted && !known && (self.queue.contains(hash) || self.credit.take(hash, origin, self.now))
     }
 
-    fn add(&mut self, hash: InfoHash, source: Source, hint: Option<SocketAddr>, peer: Option<SocketAddr>) {
-        if !self.config.fetch || self.config.filter.refuses_hash(&hash) {
+    /// `from` named a hash: a node that was sampled, a peer that announced itself, or the sender of a
+    /// `get_peers`.
+    fn on_heard(&mut self, hash: InfoHash, source: Source, from: SocketAddr) {
+        let known = self.known.contains(&hash) || self.given_up.contains(&hash);
+        if known || !self.config.fetch || self.config.filter.refuses_hash(&hash) {
             return;
         }
-        let added = self.queue.add(hash, source, hint, peer.as_slice(), (self.now, self.unix));
+        let peers = Some(from).filter(|_| source == Source::Announced);
+        let added = self.queue.add(hash, source, Some(from), peers.as_slice(), (self.now, self.unix));
         self.stats.hashes_found += u64::from(added != Added::Merged);
         self.on_added(added);
     }
@@ -119,8 +129,6 @@ impl Engine {
     }
 }
 
-/// Hashes with peers that wait for a connection.
-const READY_MAX: usize = 8_000;
 /// Lookups under way for metadata and commands together.
 const LOOKUPS_MAX: usize = 512;
 /// The same while nobody answers.

@@ -1,27 +1,39 @@
-//! Who to try next. Hashes that wait to be fetched, ordered by expected success: those asked for
-//! by command, then those whose peer announced itself, then by tries, peers and age.
+//! What to try next. Hashes that wait to be fetched: those asked for by command first, then others
+//! in turns by how they were heard of ([`Turns`]), within shares ([`Shares`]) that depend on what
+//! the address that named them has earned ([`Credit`]).
 //!
 //! A hash goes round: look up peers (unless some are known), try them in staggered parallel, and
-//! if none delivers wait, longer each time, until it is given up.
+//! if none delivers wait, longer each time, until it is given up. A peer that announces itself in
+//! between is tried at once, and that counts as no try.
 //! Drive: `next_connect`, `next_lookup` while there are slots; `on_deadline`, `poll_event`.
 
 mod avoided;
+mod credit;
 mod failure;
+mod item;
 mod memory;
+mod places;
+mod shares;
 mod timing;
+mod turns;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use self::avoided::Avoided;
+use self::credit::{Account, Credit, Recent, Terms};
+use self::item::{Item, PeerState, Place, address_of};
 use self::memory::Memory;
+use self::shares::Shares;
+use self::turns::Turns;
 use super::fetch::{Step, Timeouts};
 use crate::base::hash::{self, Map};
-use crate::base::{InfoHash, Instant, Rng, Slots, Token, UnixTime};
-use crate::model::{Pending, PendingState};
+use crate::base::{InfoHash, Instant, Network, Rng, Slots, Token, UnixTime};
+use crate::model::Pending;
 
 pub use self::failure::Failure;
+pub use self::shares::Caps;
 pub use self::timing::Timing;
 
 /// What bounds a queue.
@@ -36,7 +48,7 @@ pub struct Config {
 }
 
 /// How a hash was heard of; the better source first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Source {
     /// Somebody asked for it.
     Command,
@@ -46,6 +58,12 @@ pub enum Source {
     Sampled,
     /// A `get_peers` asked for it: it may well not exist.
     Wanted,
+}
+
+impl Source {
+    /// All of them, the better first.
+    pub const ALL: [Self; 4] = [Self::Command, Self::Announced, Self::Sampled, Self::Wanted];
+    const COUNT: usize = Self::ALL.len();
 }
 
 /// What became of an [`Queue::add`].
@@ -119,8 +137,8 @@ pub struct Queue {
     config: Config,
     items: Slots<Item>,
     by_hash: Map<InfoHash, Token>,
-    ready: BTreeSet<(u64, Token)>,
-    want_peers: BTreeSet<(u64, Token)>,
+    ready: Turns,
+    want_peers: Turns,
     staggered: BTreeSet<(Instant, Token)>,
     waiting: BTreeSet<(Instant, Token)>,
     /// Those of `waiting` whose peers were all busy, by the address of one of them. An entry counts
@@ -131,61 +149,23 @@ pub struct Queue {
     /// Those to be saved; each once.
     to_save: VecDeque<Token>,
     given_up: VecDeque<InfoHash>,
-    good: Memory,
-    unreachable: Memory,
+    good: Memory<SocketAddr>,
+    unreachable: Memory<SocketAddr>,
     avoided: Avoided,
+    /// Peers that did not deliver this hash of late: an announce by them is no news.
+    futile: Memory<(InfoHash, SocketAddr)>,
+    credit: Credit,
+    /// What hashes that are only asked for have earned all together: their senders may be forged.
+    asked_for: Account,
+    /// How well the networks of peers can be reached: one where hardly anything answers is left alone,
+    /// whoever names its addresses.
+    reached: Recent<Network>,
+    shares: Shares,
+    /// How many hashes each network has named.
+    named: Map<Network, u32>,
     timing: Timing,
+    rng: Rng,
     stats: Stats,
-}
-
-struct Item {
-    hash: InfoHash,
-    hint: Option<SocketAddr>,
-    peers: Vec<Peer>,
-    place: Place,
-    /// When one more peer may be tried beside those in flight.
-    stagger_at: Instant,
-    first_seen: u32,
-    /// Seconds of the driver's clock.
-    added_secs: u32,
-    tries: u8,
-    in_flight: u8,
-    source: Source,
-    failure: PendingState,
-    looking: bool,
-    /// What is looked up at present are the peers that one node knows of.
-    at_hint: bool,
-    /// This round's lookup is over.
-    looked: bool,
-    /// It is in `to_save`.
-    to_save: bool,
-    saved: bool,
-}
-
-/// Which of the ordered sets an item is in, and under which key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
-    /// In none: something is under way for it.
-    Idle,
-    Ready(u64),
-    Staggered(Instant),
-    Waiting(Instant),
-    WantPeers(u64),
-}
-
-#[derive(Clone, Copy)]
-struct Peer {
-    addr: SocketAddr,
-    state: PeerState,
-    /// How often it was tried without counting.
-    excused: u8,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum PeerState {
-    Untried,
-    Trying,
-    Tried,
 }
 
 impl Default for Config {
@@ -201,8 +181,8 @@ impl Queue {
             config,
             items: Slots::default(),
             by_hash: hash::map(rng),
-            ready: BTreeSet::new(),
-            want_peers: BTreeSet::new(),
+            ready: Turns::new(rng),
+            want_peers: Turns::new(rng),
             staggered: BTreeSet::new(),
             waiting: BTreeSet::new(),
             behind: BTreeSet::new(),
@@ -212,42 +192,52 @@ impl Queue {
             good: Memory::new(GOOD_MAX, rng),
             unreachable: Memory::new(UNREACHABLE_MAX, rng),
             avoided: Avoided::new(AVOIDED_MAX, rng),
+            futile: Memory::new(FUTILE_MAX, rng),
+            credit: Credit::new(rng),
+            asked_for: Account::new(ASKED_FOR, Instant(0)),
+            reached: Recent::new(rng),
+            shares: Shares::new(rng),
+            named: hash::map(rng),
             timing: Timing::default(),
+            rng: rng.fork(),
             stats: Stats::default(),
         }
     }
 
-    /// A hash was heard of; `unix` is when. `hint` is a node that knew of it, `peers` are peers
-    /// that are said to have it.
+    /// What the engine may have under way at once from now on: shares are parts of it.
+    pub fn set_caps(&mut self, caps: Caps) {
+        self.shares.set_caps(caps);
+    }
+
+    /// A hash was heard of; `unix` is when. `from` is the address that named it: the node that was
+    /// sampled and knows peers, the peer that announced itself, the sender of a `get_peers`. `peers`
+    /// are said to have it.
     pub fn add(
         &mut self,
         hash: InfoHash,
         source: Source,
-        hint: Option<SocketAddr>,
+        from: Option<SocketAddr>,
         peers: &[SocketAddr],
         (now, unix): (Instant, UnixTime),
     ) -> Added {
         if let Some(&token) = self.by_hash.get(&hash) {
-            let item = self.items.get_mut(token).expect("by_hash names live items");
-            let better = source < item.source;
-            item.source = item.source.min(source);
-            item.hint = hint.or(item.hint);
-            // Whoever asks by command does not want to wait for the next round.
-            let woken = source == Source::Command && matches!(item.place, Place::Waiting(_));
-            if item.add_peers(peers) || better || woken {
-                self.settle(token, now);
-            }
+            self.merge(token, (source, from), peers, now);
             return Added::Merged;
         }
-        let mut item = Item::new(hash, source, hint, now, unix);
-        item.add_peers(peers);
+        let mut item = Item::new(hash, source, from, now, unix);
+        item.add_peers(peers, source == Source::Announced);
+        item.heard_as(source);
+        if source == Source::Wanted {
+            // An announce follows within seconds where the asker has peers to offer.
+            item.lookup_at = now + WANTED_WAITS;
+        }
         let token = self.insert(item);
         self.unsaved.push_back((now, token));
         if self.unsaved.len() > 2 * self.config.pending_max {
             self.unsaved.retain(|(_, token)| self.items.get(*token).is_some());
         }
         self.settle(token, now);
-        self.make_room().map_or(Added::New, Added::Shed)
+        self.make_room(token, now).map_or(Added::New, Added::Shed)
     }
 
     /// A hash that waited before the last restart.
@@ -259,14 +249,18 @@ impl Queue {
         item.tries = u8::try_from(pending.tries).unwrap_or(TRIES_MAX).min(TRIES_MAX - 1);
         item.failure = pending.state;
         item.saved = true;
-        let token = self.insert(item);
         let wait = Duration::from_secs(pending.not_before.secs_since(unix).min(RETRY_SECS_MAX));
-        if wait.is_zero() {
-            self.settle(token, now);
-        } else {
-            self.put(token, Place::Waiting(now + wait));
-        }
-        self.make_room().map_or(Added::New, Added::Shed)
+        item.lookup_at = now + wait;
+        let token = self.insert(item);
+        self.settle(token, now);
+        self.make_room(token, now).map_or(Added::New, Added::Shed)
+    }
+
+    /// Whether an announce by this peer says something new of a hash that was given up: it is not
+    /// one that did not deliver it, or was not there, a short while ago.
+    pub fn is_news(&self, hash: InfoHash, peer: SocketAddr, now: Instant) -> bool {
+        let left_alone = self.unreachable.has(&peer, now) || self.avoided.has(peer, now);
+        !left_alone && !self.futile.has(&(hash, peer), now)
     }
 
     /// Peers of a hash, from a lookup that goes on, or from other peers. Unknown hashes and
@@ -274,7 +268,7 @@ impl Queue {
     pub fn peers_found(&mut self, hash: InfoHash, peers: &[SocketAddr], now: Instant) {
         let Some(&token) = self.by_hash.get(&hash) else { return };
         let item = self.items.get_mut(token).expect("by_hash names live items");
-        if item.add_peers(peers) {
+        if item.add_peers(peers, false) > 0 {
             self.settle(token, now);
         }
     }
@@ -283,14 +277,39 @@ impl Queue {
     /// [`Queue::lookup_refused`].
     pub fn next_lookup(&mut self, now: Instant) -> Option<Lookup> {
         self.on_deadline(now);
-        let &(_, token) = self.want_peers.first()?;
-        let item = self.items.get_mut(token).expect("sets hold live items");
-        item.looking = true;
-        self.stats.looking += 1;
-        let lookup = Lookup { hash: item.hash, hint: item.hint.take(), source: item.source };
-        item.at_hint = lookup.hint.is_some();
-        self.settle(token, now);
-        Some(lookup)
+        loop {
+            let (shares, ready) = (&self.shares, &self.ready);
+            let asked_for = self.asked_for.left(ASKED_FOR, now) > 0;
+            let may = |source, belief| {
+                (source != Source::Wanted || asked_for)
+                    && (source == Source::Command || ready.count(source, belief) < shares.ahead(belief))
+                    && shares.may_look_up(source, belief)
+            };
+            let (line, belief, token) = self.want_peers.first(may)?;
+            let current = self.credit.belief(line.1, now);
+            if current != belief {
+                self.want_peers.believe(line, current);
+                continue;
+            }
+            if !self.shares.has_lookup_room(line, belief) {
+                self.want_peers.park(line, true);
+                continue;
+            }
+            let item = self.items.get_mut(token).expect("sets hold live items");
+            if !item.may_be_looked_up(self.credit.belief(item.from, now)) {
+                self.settle(token, now);
+                continue;
+            }
+            let lookup = item.look_up();
+            self.stats.looking += 1;
+            if line.0 == Source::Wanted {
+                self.asked_for.change(-1, ASKED_FOR, now);
+            }
+            self.shares.look_up(lookup.hash, (line, belief), now);
+            self.want_peers.served(line, now + TURN);
+            self.settle(token, now);
+            return Some(lookup);
+        }
     }
 
     /// The lookup for this hash found what there is to find. After one at a hint the next one,
@@ -306,7 +325,9 @@ impl Queue {
     /// The lookup could not be made now; it is wanted again soon.
     pub fn lookup_refused(&mut self, hash: InfoHash, now: Instant) {
         if let Some(token) = self.end_lookup(hash) {
-            self.hold(token, now);
+            let item = self.items.get_mut(token).expect("just found");
+            item.lookup_at = now + HOLD;
+            self.settle(token, now);
         }
     }
 
@@ -321,29 +342,47 @@ impl Queue {
         self.on_deadline(now);
         let stagger = self.timing.stagger();
         loop {
-            let &(_, token) = self.ready.first()?;
-            let item = self.items.get_mut(token).expect("sets hold live items");
-            let left_alone = |addr| self.unreachable.has(addr, now) || self.avoided.has(addr, now);
-            let chosen = item.choose(|addr| self.good.has(addr, now), left_alone, &busy);
-            if chosen.is_some() {
-                item.in_flight += 1;
-                item.stagger_at = now + stagger;
-                self.stats.trying += 1;
+            let shares = &self.shares;
+            let (line, belief, token) =
+                self.ready.first(|source, belief| shares.may_connect(source, belief, now))?;
+            let current = self.credit.belief(line.1, now);
+            if current != belief {
+                self.ready.believe(line, current);
+                continue;
             }
-            let hash = item.hash;
-            if let Some(addr) = chosen {
+            if !self.shares.has_room(line, belief) {
+                self.ready.park(line, true);
+                continue;
+            }
+            self.put(token, Place::Idle, now);
+            let item = self.items.get_mut(token).expect("sets hold live items");
+            if usize::from(item.tried) >= item.peers_allowed(self.credit.belief(item.from, now)) {
+                self.settle(token, now);
+                continue;
+            }
+            let avoid = |addr: SocketAddr| {
+                let network = self.reached.get(&Network::around(addr.ip()));
+                self.unreachable.has(&addr, now)
+                    || self.avoided.has(addr, now)
+                    || network.is_some_and(|account| account.left(REACHED, now) < 1)
+            };
+            if let Some(addr) = item.choose(&self.good, avoid, now, &busy) {
+                item.in_flight += 1;
+                item.tried = item.tried.saturating_add(1);
+                item.connect_at = now + stagger;
+                let hash = item.hash;
+                self.stats.trying += 1;
+                self.shares.connect(hash, addr, (line, belief), now);
+                self.ready.served(line, now + TURN);
                 self.settle(token, now);
                 return Some((hash, addr));
             }
-            let untried = item.peers.iter().find(|peer| peer.state == PeerState::Untried);
-            if let Some(peer) = untried {
+            if let Some(peer) = item.peers.iter().find(|peer| peer.state == PeerState::Untried) {
                 self.behind.insert((peer.addr.ip(), item.rank(&self.good, now), token));
-                item.stagger_at = now + HOLD;
-                self.hold(token, now);
+                item.connect_at = now + HOLD;
                 self.tidy_behind();
-            } else {
-                self.settle(token, now);
             }
+            self.settle(token, now);
         }
     }
 
@@ -352,8 +391,11 @@ impl Queue {
         let of_host = (host, 0, Token::FIRST)..=(host, u64::MAX, Token::LAST);
         while let Some(&entry) = self.behind.range(of_host.clone()).next() {
             self.behind.remove(&entry);
-            let item = self.items.get(entry.2);
-            if item.is_some_and(|item| matches!(item.place, Place::Waiting(_)) && item.has_untried()) {
+            if let Some(item) = self.items.get_mut(entry.2)
+                && matches!(item.place, Place::Waiting(_))
+                && item.has_untried()
+            {
+                item.connect_at = now;
                 return self.settle(entry.2, now);
             }
         }
@@ -361,10 +403,12 @@ impl Queue {
 
     /// The connection is open: whoever else has the hash may wait a little longer.
     pub fn opened(&mut self, hash: InfoHash, addr: SocketAddr, now: Instant) {
-        self.unreachable.forget(addr);
+        self.unreachable.forget(&addr);
+        self.shares.opened(hash, addr);
+        self.reached.entry(Network::around(addr.ip()), REACHED, now).change(REACHED_EARNS, REACHED, now);
         let stagger = self.timing.stagger();
         if let Some((token, _)) = self.trying(hash, addr) {
-            self.items.get_mut(token).expect("just found").stagger_at = now + stagger;
+            self.items.get_mut(token).expect("just found").connect_at = now + stagger;
             self.settle(token, now);
         }
     }
@@ -373,30 +417,43 @@ impl Queue {
     pub fn failed(&mut self, hash: InfoHash, addr: SocketAddr, failure: Failure, now: Instant) {
         match failure {
             Failure::Misbehaved => {
-                self.good.forget(addr);
+                self.good.forget(&addr);
                 self.avoided.offended(addr, now);
             }
-            Failure::Unreachable if self.good.forget(addr) => {}
+            Failure::Unreachable if self.good.forget(&addr) => {}
             Failure::Unreachable => self.unreachable.put(addr, now + AVOID_UNREACHABLE),
             Failure::Crowded | Failure::NotHere | Failure::Ours => {}
         }
+        if failure == Failure::Unreachable {
+            self.reached.entry(Network::around(addr.ip()), REACHED, now).change(-1, REACHED, now);
+        }
         let Some((token, at)) = self.trying(hash, addr) else { return };
+        let line = self.end_connection(hash, addr, now);
+        self.put(token, Place::Idle, now);
         let item = self.items.get_mut(token).expect("just found");
         item.in_flight -= 1;
         self.stats.trying -= 1;
+        if item.in_flight == 0 {
+            item.connect_at = now;
+        }
         let peer = &mut item.peers[at];
-        peer.state = PeerState::Tried;
-        match failure {
-            Failure::Ours => {
-                peer.state = PeerState::Untried;
-                item.stagger_at = now + HOLD;
-                return self.hold(token, now);
+        let excused = failure == Failure::Crowded && peer.excused < EXCUSED_MAX;
+        peer.excused += u8::from(excused);
+        if failure == Failure::Ours || excused {
+            peer.state = PeerState::Untried;
+            item.tried = item.tried.saturating_sub(1);
+        }
+        if failure == Failure::Ours {
+            item.connect_at = now + HOLD;
+        } else if !excused {
+            item.peers[at].state = PeerState::Tried;
+            self.futile.put((hash, addr), now + FUTILE_FOR);
+            if at == 0 {
+                item.announced = false;
             }
-            Failure::Crowded if peer.excused < EXCUSED_MAX => {
-                peer.state = PeerState::Untried;
-                peer.excused += 1;
+            if let Some((Source::Announced, announcer)) = line {
+                self.credit.spend(announcer, ANNOUNCE_COSTS, now);
             }
-            _ => {}
         }
         self.settle(token, now);
     }
@@ -405,18 +462,28 @@ impl Queue {
     /// and nothing is to be reported of them.
     pub fn done(&mut self, hash: InfoHash, addr: SocketAddr, now: Instant) -> Option<Done> {
         self.good.put(addr, now + GOOD_FOR);
-        self.unreachable.forget(addr);
-        self.remove(hash)
+        self.unreachable.forget(&addr);
+        if let Some(item) = self.by_hash.get(&hash).and_then(|token| self.items.get(*token)) {
+            self.credit.earn(item.from, now);
+            let line = self.shares.line_of(hash, addr);
+            if let Some((_, from)) = line.filter(|(_, from)| *from != item.from) {
+                self.credit.earn(from, now);
+            }
+            if item.best_source() == Source::Wanted {
+                self.asked_for.change(ASKED_FOR_EARNS, ASKED_FOR, now);
+            }
+        }
+        self.remove(hash, now)
     }
 
     /// The hash waits no more: it was deleted, refused, or fetched by other means.
-    pub fn remove(&mut self, hash: InfoHash) -> Option<Done> {
+    pub fn remove(&mut self, hash: InfoHash, now: Instant) -> Option<Done> {
         let token = *self.by_hash.get(&hash)?;
-        let item = self.take_out(token)?;
+        let item = self.take_out(token, now)?;
         Some(Done {
             first_seen: UnixTime(u64::from(item.first_seen)),
             peers: u32::try_from(item.peers.len()).unwrap_or(u32::MAX),
-            source: item.source,
+            source: item.best_source(),
             saved: item.saved,
         })
     }
@@ -454,16 +521,19 @@ impl Queue {
         }
     }
 
-    /// When [`Queue::on_deadline`] has something to do.
+    /// When [`Queue::on_deadline`] has something to do, or more may be looked up.
     pub fn next_deadline(&self) -> Option<Instant> {
         let save_at = self.unsaved.front().map(|(added, _)| *added + self.config.save_after);
         let staggered = self.staggered.first().map(|(at, _)| *at);
         let waiting = self.waiting.first().map(|(at, _)| *at);
-        [save_at, staggered, waiting].into_iter().flatten().min()
+        let held = self.want_peers.has(Source::Wanted) && self.asked_for.is_empty();
+        let asked_for = held.then(|| self.asked_for.ready_at(1, ASKED_FOR));
+        [save_at, staggered, waiting, asked_for].into_iter().flatten().min()
     }
 
     /// Brings back what has waited long enough.
     pub fn on_deadline(&mut self, now: Instant) {
+        self.asked_for.change(0, ASKED_FOR, now);
         while let Some(&(_, token)) = self.staggered.first().filter(|(at, _)| *at <= now) {
             self.settle(token, now);
         }
@@ -499,273 +569,62 @@ impl Queue {
         None
     }
 
-    /// Panics if the queue contradicts itself. For tests and simulations: it visits every item.
-    pub fn check_invariants(&self) {
-        let (mut trying, mut looking) = (0, 0);
-        assert_eq!(self.items.len(), self.by_hash.len());
-        assert!(self.items.len() <= self.config.pending_max);
-        for (token, item) in self.items.iter() {
-            assert_eq!(self.by_hash.get(&item.hash), Some(&token));
-            let in_its_set = match item.place {
-                Place::Idle => item.in_flight > 0 || item.looking,
-                Place::Ready(rank) => self.ready.contains(&(rank, token)),
-                Place::Staggered(at) => self.staggered.contains(&(at, token)) && item.in_flight > 0,
-                Place::Waiting(at) => self.waiting.contains(&(at, token)) && item.in_flight == 0,
-                Place::WantPeers(rank) => self.want_peers.contains(&(rank, token)) && !item.looking,
-            };
-            assert!(in_its_set, "{:?} of {:?}", item.place, item.hash);
-            let in_flight = item.peers.iter().filter(|peer| peer.state == PeerState::Trying).count();
-            assert_eq!(in_flight, usize::from(item.in_flight));
-            assert!(item.in_flight <= self.config.parallel && item.peers.len() <= PEERS_MAX);
-            trying += in_flight;
-            looking += usize::from(item.looking);
-        }
-        let placed = self.ready.len() + self.staggered.len() + self.waiting.len() + self.want_peers.len();
-        let idle = self.items.iter().filter(|(_, item)| item.place == Place::Idle).count();
-        assert_eq!(placed + idle, self.items.len());
-        assert_eq!((trying, looking), (self.stats.trying, self.stats.looking));
-    }
-
-    fn insert(&mut self, item: Item) -> Token {
-        let hash = item.hash;
-        let token = self.items.insert(item);
-        self.by_hash.insert(hash, token);
-        token
-    }
-
-    fn take_out(&mut self, token: Token) -> Option<Item> {
-        self.put(token, Place::Idle);
-        let item = self.items.remove(token)?;
-        self.by_hash.remove(&item.hash);
-        self.stats.trying -= usize::from(item.in_flight);
-        self.stats.looking -= usize::from(item.looking);
-        Some(item)
-    }
-
-    /// The token of a hash and the index of its peer, if that peer is being tried.
-    fn trying(&self, hash: InfoHash, addr: SocketAddr) -> Option<(Token, usize)> {
-        let token = *self.by_hash.get(&hash)?;
-        let peers = &self.items.get(token)?.peers;
-        let at = peers.iter().position(|peer| peer.addr == addr && peer.state == PeerState::Trying)?;
-        Some((token, at))
-    }
-
-    fn end_lookup(&mut self, hash: InfoHash) -> Option<Token> {
-        let token = *self.by_hash.get(&hash)?;
-        let item = self.items.get_mut(token)?;
-        if !item.looking {
-            return None;
-        }
-        item.looking = false;
-        self.stats.looking -= 1;
-        Some(token)
-    }
-
-    /// Something of ours was missing: again in a moment, and it does not count as a try.
-    fn hold(&mut self, token: Token, now: Instant) {
-        if self.items.get(token).is_some_and(|item| item.in_flight > 0) {
-            return self.settle(token, now);
-        }
-        self.put(token, Place::Waiting(now + HOLD));
-    }
-
-    /// Lets go of entries whose items are gone, before there are too many.
-    fn tidy_behind(&mut self) {
-        if self.behind.len() > 2 * self.config.pending_max {
-            let waits = |token| self.items.get(token).map(|item| matches!(item.place, Place::Waiting(_)));
-            self.behind.retain(|(_, _, token)| waits(*token) == Some(true));
-        }
-    }
-
-    /// Moves an item to where its state says it belongs.
-    fn settle(&mut self, token: Token, now: Instant) {
-        let Some(item) = self.items.get_mut(token) else { return };
-        let place = if item.has_untried() && item.in_flight < self.config.parallel {
-            if item.in_flight == 0 || item.stagger_at <= now {
-                Place::Ready(item.rank(&self.good, now))
-            } else {
-                Place::Staggered(item.stagger_at)
-            }
-        } else if item.in_flight > 0 || item.looking {
-            Place::Idle
-        } else if !item.looked {
-            Place::WantPeers(item.rank(&self.good, now))
-        } else {
-            return self.end_round(token, now);
-        };
-        self.put(token, place);
-    }
-
-    fn put(&mut self, token: Token, place: Place) {
-        let Some(item) = self.items.get_mut(token) else { return };
-        if item.place == place {
-            return;
-        }
-        match std::mem::replace(&mut item.place, place) {
-            Place::Idle => false,
-            Place::Ready(rank) => self.ready.remove(&(rank, token)),
-            Place::Staggered(at) => self.staggered.remove(&(at, token)),
-            Place::Waiting(at) => self.waiting.remove(&(at, token)),
-            Place::WantPeers(rank) => self.want_peers.remove(&(rank, token)),
-        };
-        match place {
-            Place::Idle => false,
-            Place::Ready(rank) => self.ready.insert((rank, token)),
-            Place::Staggered(at) => self.staggered.insert((at, token)),
-            Place::Waiting(at) => self.waiting.insert((at, token)),
-            Place::WantPeers(rank) => self.want_peers.insert((rank, token)),
-        };
-    }
-
-    /// Nobody delivered: it waits, longer each time, or is given up.
-    fn end_round(&mut self, token: Token, now: Instant) {
-        let Some(item) = self.items.get_mut(token) else { return };
-        item.failure = if item.peers.is_empty() { PendingState::NoPeers } else { PendingState::PeersFailed };
-        item.tries += 1;
-        // Whoever announced it is not there (any more).
-        if item.source == Source::Announced {
-            item.source = Source::Sampled;
-        }
-        // The next round asks the DHT again; who was tried in vain is only in the way.
-        item.peers = Vec::new();
-        item.looked = false;
-        let (tries, hash) = (item.tries, item.hash);
-        if tries < TRIES_MAX {
-            let secs = RETRY_SECS[usize::from(tries - 1).min(RETRY_SECS.len() - 1)];
-            self.put(token, Place::Waiting(now + Duration::from_secs(secs)));
-            return self.mark(token);
-        }
-        self.take_out(token);
-        self.stats.given_up += 1;
-        self.given_up.push_back(hash);
-        if self.given_up.len() > GIVEN_UP_MAX {
-            self.given_up.pop_front();
-        }
-    }
-
-    /// Notes that an item is to be saved.
-    fn mark(&mut self, token: Token) {
-        if let Some(item) = self.items.get_mut(token)
-            && !item.to_save
-        {
-            item.to_save = true;
-            self.to_save.push_back(token);
-            if self.to_save.len() > 2 * self.config.pending_max {
-                self.to_save.retain(|token| self.items.get(*token).is_some());
-            }
-        }
-    }
-
-    /// Over the cap, forgets the least promising: what waits longest, else what would be looked
-    /// up last, else what would be tried last. What is under way stays.
-    fn make_room(&mut self) -> Option<InfoHash> {
-        if self.items.len() <= self.config.pending_max {
-            return None;
-        }
-        let waiting = self.waiting.last().map(|(_, token)| *token);
-        let wanting = || self.want_peers.last().map(|(_, token)| *token);
-        let ready = || self.ready.last().map(|(_, token)| *token);
-        let token = waiting.or_else(wanting).or_else(ready)?;
-        let shed = self.take_out(token)?;
-        self.stats.shed += 1;
-        Some(shed.hash)
-    }
-}
-
-impl Item {
-    fn new(
-        hash: InfoHash,
-        source: Source,
-        hint: Option<SocketAddr>,
-        now: Instant,
-        first_seen: UnixTime,
-    ) -> Self {
-        Self {
-            hash,
-            hint,
-            peers: Vec::new(),
-            place: Place::Idle,
-            stagger_at: now,
-            first_seen: u32::try_from(first_seen.0).unwrap_or(u32::MAX),
-            added_secs: now.secs(),
-            tries: 0,
-            in_flight: 0,
-            source,
-            failure: PendingState::New,
-            looking: false,
-            at_hint: false,
-            looked: false,
-            to_save: false,
-            saved: false,
-        }
-    }
-
-    /// True if any of them is new.
-    fn add_peers(&mut self, peers: &[SocketAddr]) -> bool {
-        let before = self.peers.len();
-        for &addr in peers {
-            if self.peers.len() < PEERS_MAX && self.peers.iter().all(|known| known.addr != addr) {
-                self.peers.push(Peer { addr, state: PeerState::Untried, excused: 0 });
-            }
-        }
-        self.peers.len() > before
-    }
-
-    fn has_untried(&self) -> bool {
-        self.peers.iter().any(|peer| peer.state == PeerState::Untried)
-    }
-
-    /// Takes the most promising untried peer; passes over those that are left alone, unless
-    /// this very hash was asked for by command.
-    fn choose(
+    /// A hash that waits already was heard of once more.
+    fn merge(
         &mut self,
-        good: impl Fn(SocketAddr) -> bool,
-        left_alone: impl Fn(SocketAddr) -> bool,
-        busy: impl Fn(SocketAddr) -> bool,
-    ) -> Option<SocketAddr> {
-        let mut chosen: Option<usize> = None;
-        for at in 0..self.peers.len() {
-            let Peer { addr, state, .. } = self.peers[at];
-            if state != PeerState::Untried || busy(addr) {
-                continue;
-            }
-            if good(addr) {
-                chosen = Some(at);
-                break;
-            }
-            if self.source != Source::Command && left_alone(addr) {
-                self.peers[at].state = PeerState::Tried;
-            } else if chosen.is_none() {
-                chosen = Some(at);
+        token: Token,
+        (source, from): (Source, Option<SocketAddr>),
+        peers: &[SocketAddr],
+        now: Instant,
+    ) {
+        let announced = source == Source::Announced;
+        let item = self.items.get_mut(token).expect("by_hash names live items");
+        let (hash, was) = (item.hash, item.source());
+        let (old, new) = (item.from, address_of(from));
+        let elsewhere = !new.is_unspecified() && Network::around(new) != Network::around(old);
+        // A get_peers proves nothing: its sender may be forged.
+        let proves = elsewhere && !old.is_unspecified() && source.max(was) != Source::Wanted;
+        if announced && was == source && item.has_all(peers) && (item.proved || !proves) {
+            // Clients announce again and again.
+            return item.set_hint(source, from);
+        }
+        if announced {
+            // Its line changes with its first peer.
+            self.put(token, Place::Idle, now);
+        }
+        let item = self.items.get_mut(token).expect("by_hash names live items");
+        let news: Vec<_> =
+            peers.iter().copied().filter(|peer| !self.futile.has(&(hash, *peer), now)).collect();
+        let fresh = item.add_peers(&news, announced);
+        let adopts = !announced
+            && !new.is_unspecified()
+            && new != old
+            && self.credit.belief(new, now) < self.credit.belief(old, now);
+        let commanded = source == Source::Command;
+        if !(fresh > 0 || source < was || adopts || commanded || announced || proves && !item.proved) {
+            return item.set_hint(source, from);
+        }
+        self.put(token, Place::Idle, now);
+        if adopts {
+            self.adopt(token, new);
+        }
+        let item = self.items.get_mut(token).expect("by_hash names live items");
+        item.proved |= proves || commanded;
+        if commanded || source == Source::Sampled && was == Source::Wanted && item.tries == 0 {
+            item.lookup_at = now;
+        }
+        if !announced || fresh > 0 {
+            item.heard_as(source);
+        }
+        item.set_hint(source, from);
+        if announced && fresh > 0 {
+            // Whatever others have named: this one is there.
+            item.tried = item.tried.saturating_sub(u8::try_from(fresh).unwrap_or(u8::MAX));
+            if item.in_flight == 0 {
+                item.connect_at = now;
             }
         }
-        let peer = &mut self.peers[chosen?];
-        peer.state = PeerState::Trying;
-        Some(peer.addr)
-    }
-
-    /// The order of everything, smallest first: source, a peer that has delivered before, tries
-    /// (connections under way count as such), number of peers, age. Of announced hashes the
-    /// newest comes first, since its peer is surely there; of others the oldest.
-    fn rank(&self, good: &Memory, now: Instant) -> u64 {
-        let known_good =
-            self.peers.iter().any(|peer| peer.state == PeerState::Untried && good.has(peer.addr, now));
-        let tries = (u64::from(self.tries) + 2 * u64::from(self.in_flight)).min(31);
-        let peers = PEERS_MAX - self.peers.len().min(PEERS_MAX);
-        let age = if self.source == Source::Announced { u32::MAX - self.added_secs } else { self.added_secs };
-        let head = (self.source as u64) << 1 | u64::from(!known_good);
-        head << 48 | tries << 40 | (peers as u64) << 32 | u64::from(age)
-    }
-
-    fn pending(&self, now: Instant, unix: UnixTime) -> Pending {
-        let wait = if let Place::Waiting(at) = self.place { at.since(now).as_secs() } else { 0 };
-        Pending {
-            infohash: self.hash,
-            first_seen: UnixTime(u64::from(self.first_seen)),
-            tries: u16::from(self.tries),
-            not_before: UnixTime(unix.0.saturating_add(wait)),
-            state: self.failure,
-        }
+        self.settle(token, now);
     }
 }
 
@@ -776,442 +635,40 @@ pub const TRIES_MAX: u8 = 7;
 const RETRY_SECS: [u64; 6] = [20, 4 * 60, 3_600, 6 * 3_600, 24 * 3_600, 24 * 3_600];
 /// No saved time is believed beyond this: clocks jump.
 const RETRY_SECS_MAX: u64 = 24 * 3_600;
+/// Between a `get_peers` and the announce that follows it: libtorrent announces when its lookup is
+/// over, after 1 to 4 s.
+const WANTED_WAITS: Duration = Duration::from_secs(5);
 /// Peers kept for one hash; no DHT node returns more in one packet.
 const PEERS_MAX: usize = 32;
 /// When something of ours was missing.
 const HOLD: Duration = Duration::from_secs(1);
+/// An address that had a turn comes after all that wait by then.
+const TURN: Duration = Duration::from_millis(1);
+/// Look-ups for what is only asked for: at most 10 a second if they lead nowhere, and 16 more for
+/// each that leads to a torrent.
+const ASKED_FOR: Terms = Terms { start: 200, per_minute: 600, least: 0, most: 2_000 };
+const ASKED_FOR_EARNS: i32 = 16;
+/// Connections to one network (/24, /48) that do not open: 32 at first, and one more every two
+/// seconds; each that opens is worth eight.
+const REACHED: Terms = Terms { start: 32, per_minute: 30, least: 0, most: 512 };
+const REACHED_EARNS: i32 = 8;
 /// 65,536 addresses of about 100 bytes each, map and order: 6 MiB.
 const GOOD_MAX: usize = 65_536;
 const UNREACHABLE_MAX: usize = 65_536;
 const AVOIDED_MAX: usize = 65_536;
+const FUTILE_MAX: usize = 65_536;
 const GOOD_FOR: Duration = Duration::from_secs(24 * 3_600);
 const AVOID_UNREACHABLE: Duration = Duration::from_secs(5 * 60);
 /// Once while many connections to its address are made, twice more while the crawl learns how many
 /// that address takes; a peer that closes every time does not keep its hash waiting for ever.
 const EXCUSED_MAX: u8 = 3;
+/// An announce is about the address that sent it: one that leads nowhere is doubt enough for a while.
+const ANNOUNCE_COSTS: i32 = 4;
+/// A peer that has nothing yet may have it a little later.
+const FUTILE_FOR: Duration = Duration::from_secs(60);
 /// Given-up hashes that nobody fetched from [`Queue::poll_event`]; the oldest would be dropped,
 /// and heard of again some day.
 const GIVEN_UP_MAX: usize = 65_536;
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::base::Id;
-    use crate::metadata::fetch::Why;
-
-    const UNIX: UnixTime = UnixTime(1_700_000_000);
-
-    fn at(ms: u64) -> Instant {
-        Instant::from_millis(1_000_000 + ms)
-    }
-
-    fn time(ms: u64) -> (Instant, UnixTime) {
-        (at(ms), UnixTime(UNIX.0 + ms / 1_000))
-    }
-
-    fn id(n: u64) -> InfoHash {
-        let mut bytes = [0; 20];
-        bytes[..8].copy_from_slice(&n.to_be_bytes());
-        Id(bytes)
-    }
-
-    fn peer(n: u16) -> SocketAddr {
-        SocketAddr::from(([10, 0, (n >> 8) as u8, n as u8], 6881))
-    }
-
-    fn connect(queue: &mut Queue, now: Instant) -> Option<(InfoHash, SocketAddr)> {
-        queue.next_connect(now, |_| false)
-    }
-
-    fn queue(pending_max: usize) -> Queue {
-        Queue::new(Config { pending_max, ..Config::default() }, &mut Rng::seeded(1))
-    }
-
-    #[test]
-    fn a_pending_hash_is_small() {
-        assert!(size_of::<Item>() <= 128, "{}", size_of::<Item>());
-    }
-
-    #[test]
-    fn commands_come_first_then_announced_newest_first_then_many_peers_then_age() {
-        let mut queue = queue(100);
-        let several = [peer(7), peer(8), peer(9)];
-        queue.add(id(1), Source::Sampled, None, &[peer(1)], time(0));
-        queue.add(id(2), Source::Sampled, None, &several, time(1_000));
-        queue.add(id(3), Source::Announced, None, &[peer(3)], time(2_000));
-        queue.add(id(4), Source::Announced, None, &[peer(4)], time(3_000));
-        queue.add(id(5), Source::Command, None, &[peer(5)], time(4_000));
-        queue.add(id(6), Source::Sampled, None, &[peer(6)], time(5_000));
-        let order: Vec<_> =
-            std::iter::from_fn(|| connect(&mut queue, at(5_000))).map(|(hash, _)| hash).collect();
-        assert_eq!(order, [5, 4, 3, 2, 1, 6].map(id));
-        queue.check_invariants();
-    }
-
-    #[test]
-    fn lookups_run_for_hashes_without_peers_and_carry_their_hint() {
-        let mut queue = queue(100);
-        queue.add(id(1), Source::Sampled, Some(peer(50)), &[], time(0));
-        assert_eq!(connect(&mut queue, at(0)), None);
-        let lookup = Lookup { hash: id(1), hint: Some(peer(50)), source: Source::Sampled };
-        assert_eq!(queue.next_lookup(at(0)), Some(lookup));
-        assert_eq!((queue.next_lookup(at(0)), queue.stats().looking), (None, 1));
-        queue.peers_found(id(1), &[peer(1), peer(1), peer(2)], at(5));
-        assert_eq!(connect(&mut queue, at(5)), Some((id(1), peer(1))));
-        queue.lookup_done(id(1), at(6));
-        queue.check_invariants();
-        queue.failed(id(1), peer(1), Failure::NotHere, at(7));
-        assert_eq!(connect(&mut queue, at(7)), Some((id(1), peer(2))));
-        let done = queue.done(id(1), peer(2), at(8)).unwrap();
-        assert_eq!((done.peers, done.first_seen, queue.stats().pending), (2, UNIX, 0));
-        queue.failed(id(1), peer(2), Failure::NotHere, at(9));
-        queue.check_invariants();
-    }
-
-    #[test]
-    fn a_hint_without_peers_is_followed_by_a_full_lookup_at_once() {
-        let mut queue = queue(100);
-        queue.add(id(1), Source::Sampled, Some(peer(50)), &[], time(0));
-        assert_eq!(queue.next_lookup(at(0)).map(|lookup| lookup.hint), Some(Some(peer(50))));
-        queue.lookup_done(id(1), at(10));
-        assert_eq!(queue.next_lookup(at(10)).map(|lookup| lookup.hint), Some(None));
-        queue.peers_found(id(1), &[peer(1)], at(20));
-        queue.lookup_done(id(1), at(20));
-        assert_eq!(connect(&mut queue, at(20)), Some((id(1), peer(1))));
-        queue.failed(id(1), peer(1), Failure::NotHere, at(21));
-        assert_eq!((queue.next_lookup(at(22)), queue.stats().waiting), (None, 1), "the round is over");
-        queue.check_invariants();
-    }
-
-    #[test]
-    fn peers_of_a_hint_that_fail_are_followed_by_a_full_lookup_in_the_same_round() {
-        let mut queue = queue(100);
-        queue.add(id(1), Source::Sampled, Some(peer(50)), &[], time(0));
-        queue.next_lookup(at(0)).unwrap();
-        queue.peers_found(id(1), &[peer(1)], at(1));
-        queue.lookup_done(id(1), at(1));
-        assert_eq!((connect(&mut queue, at(1)), queue.next_lookup(at(1))), (Some((id(1), peer(1))), None));
-        queue.failed(id(1), peer(1), Failure::Unreachable, at(2));
-        assert_eq!(queue.next_lookup(at(2)).map(|lookup| lookup.hint), Some(None));
-        queue.check_invariants();
-    }
-
-    #[test]
-    fn who_delivered_is_forgiven_one_timeout_and_nobody_a_lie() {
-        for (failure, forgiven) in [(Failure::Unreachable, true), (Failure::Misbehaved, false)] {
-            let mut queue = queue(100);
-            let mut next = 0;
-            // A torrent that this peer alone has: is it tried?
-            let mut tried = |queue: &mut Queue, now| {
-                next += 1;
-                queue.add(id(next), Source::Sampled, None, &[peer(1)], time(now));
-                connect(queue, at(now)).map(|(hash, _)| hash)
-            };
-            let first = tried(&mut queue, 0).unwrap();
-            queue.done(first, peer(1), at(1)).unwrap();
-            let second = tried(&mut queue, 2).unwrap();
-            queue.failed(second, peer(1), failure, at(3));
-            let third = tried(&mut queue, 4);
-            assert_eq!(third.is_some(), forgiven);
-            if let Some(third) = third {
-                queue.failed(third, peer(1), failure, at(5));
-                assert_eq!(tried(&mut queue, 6), None, "twice in a row is avoided");
-            }
-            queue.check_invariants();
-        }
-    }
-
-    #[test]
-    fn busy_peers_are_left_alone_for_a_while_and_not_blamed() {
-        let mut queue = queue(100);
-        queue.add(id(1), Source::Sampled, None, &[peer(1)], time(0));
-        queue.add(id(2), Source::Sampled, None, &[peer(1), peer(2)], time(0));
-        let busy = |addr| addr == peer(1);
-        assert_eq!(queue.next_connect(at(0), busy), Some((id(2), peer(2))));
-        assert_eq!(queue.next_connect(at(0), busy), None);
-        queue.check_invariants();
-        assert_eq!(queue.next_connect(at(999), |_| false), None);
-        let both = [0, 1].map(|_| connect(&mut queue, at(2_001)).unwrap().0);
-        assert_eq!(both, [id(1), id(2)]);
-    }
-
-    #[test]
-    fn who_waits_for_an_address_goes_on_as_soon_as_it_has_room() {
-        let mut queue = queue(100);
-        for n in 1..=3 {
-            queue.add(id(n), Source::Sampled, None, &[peer(1)], time(n));
-        }
-        assert_eq!(connect(&mut queue, at(5)), Some((id(1), peer(1))));
-        assert_eq!(queue.next_connect(at(5), |_| true), None);
-        for n in 2..=3 {
-            queue.host_has_room(peer(9).ip(), at(6));
-            assert_eq!(connect(&mut queue, at(6)), None, "that is another address");
-            queue.host_has_room(peer(1).ip(), at(6));
-            assert_eq!(connect(&mut queue, at(6)), Some((id(n), peer(1))), "one at a time, in order");
-        }
-        queue.host_has_room(peer(1).ip(), at(6));
-        assert_eq!(connect(&mut queue, at(6)), None);
-        queue.check_invariants();
-    }
-
-    #[test]
-    fn a_peer_that_was_crowded_is_tried_again_at_once_but_not_for_ever() {
-        let mut queue = queue(100);
-        queue.add(id(1), Source::Sampled, None, &[peer(1)], time(0));
-        for n in 0..=u64::from(EXCUSED_MAX) {
-            assert_eq!(connect(&mut queue, at(n)), Some((id(1), peer(1))));
-            queue.failed(id(1), peer(1), Failure::Crowded, at(n));
-        }
-        assert_eq!(connect(&mut queue, at(9)), None);
-        let lookup = queue.next_lookup(at(9)).map(|lookup| lookup.hash);
-        assert_eq!(lookup, Some(id(1)), "its peers are looked up as after any other failure");
-    }
-
-    #[test]
-    fn an_odd_peer_is_no_enemy() {
-        let odd = [
-            Why::Closed(Step::Handshake),
-            Why::EmptyPiece,
-            Why::NoMetadata,
-            Why::OtherTorrent,
-            Why::Protocol(crate::wire::peer::Error::OutOfBounds),
-            Why::Rejected,
-            Why::TooLarge,
-        ];
-        for why in odd {
-            let mut queue = queue(100);
-            queue.add(id(1), Source::Sampled, None, &[peer(1)], time(0));
-            connect(&mut queue, at(0)).unwrap();
-            queue.failed(id(1), peer(1), why.into(), at(1));
-            queue.add(id(2), Source::Sampled, None, &[peer(1)], time(2));
-            assert_eq!(connect(&mut queue, at(2)), Some((id(2), peer(1))), "{why:?}");
-        }
-        for why in [Why::Chatter, Why::WrongHash] {
-            let mut queue = queue(100);
-            queue.add(id(1), Source::Sampled, None, &[peer(1)], time(0));
-            connect(&mut queue, at(0)).unwrap();
-            queue.failed(id(1), peer(1), why.into(), at(1));
-            queue.add(id(2), Source::Sampled, None, &[peer(1)], time(2));
-            assert_eq!(connect(&mut queue, at(2)), None, "{why:?}");
-            queue.add(id(3), Source::Sampled, None, &[peer(1)], time(300_001));
-            assert_eq!(connect(&mut queue, at(300_001)), Some((id(3), peer(1))), "after five minutes");
-        }
-    }
-
-    #[test]
-    fn what_was_only_asked_for_comes_last_and_a_vain_announce_loses_its_rank() {
-        let mut queue = queue(100);
-        queue.add(id(1), Source::Wanted, None, &[], time(0));
-        queue.add(id(2), Source::Sampled, None, &[], time(1));
-        queue.add(id(3), Source::Announced, None, &[peer(3)], time(2));
-        assert_eq!(connect(&mut queue, at(2)), Some((id(3), peer(3))));
-        queue.failed(id(3), peer(3), Failure::Unreachable, at(3));
-        let order = [(); 3].map(|()| queue.next_lookup(at(3)).unwrap());
-        assert_eq!(order.map(|lookup| lookup.hash), [3, 2, 1].map(id));
-        queue.lookup_done(id(3), at(4));
-        assert_eq!(queue.next_lookup(at(20_004)).unwrap().source, Source::Sampled);
-    }
-
-    #[test]
-    fn a_second_peer_is_tried_after_a_while_and_never_more_than_three() {
-        let mut queue = queue(100);
-        let peers: Vec<_> = (0..9).map(peer).collect();
-        queue.add(id(1), Source::Announced, None, &peers, time(0));
-        assert!(connect(&mut queue, at(0)).is_some());
-        assert_eq!(connect(&mut queue, at(0)), None);
-        let due = queue.next_deadline().unwrap();
-        assert!(due > at(0) && due <= at(2_000));
-        assert!(connect(&mut queue, due).is_some());
-        assert_eq!(connect(&mut queue, due), None);
-        queue.opened(id(1), peers[0], due + Duration::from_millis(1));
-        let early = queue.next_deadline().unwrap() - Duration::from_millis(1);
-        assert_eq!(connect(&mut queue, early), None);
-        assert!(connect(&mut queue, at(9_000)).is_some());
-        assert_eq!(connect(&mut queue, at(19_000)), None);
-        assert_eq!(queue.stats().trying, 3);
-        queue.failed(id(1), peers[1], Failure::Unreachable, at(19_500));
-        assert_eq!(connect(&mut queue, at(19_500)), Some((id(1), peers[3])));
-        queue.check_invariants();
-    }
-
-    #[test]
-    fn good_peers_are_preferred_and_bad_ones_left_out_for_a_while() {
-        let mut queue = queue(100);
-        queue.add(id(1), Source::Sampled, None, &[peer(1)], time(0));
-        queue.add(id(2), Source::Sampled, None, &[peer(2)], time(0));
-        assert_eq!(connect(&mut queue, at(0)), Some((id(1), peer(1))));
-        assert_eq!(connect(&mut queue, at(0)), Some((id(2), peer(2))));
-        queue.done(id(1), peer(1), at(1));
-        queue.failed(id(2), peer(2), Failure::Unreachable, at(1));
-        queue.add(id(3), Source::Sampled, None, &[peer(3), peer(4)], time(2));
-        queue.add(id(4), Source::Sampled, None, &[peer(2), peer(3), peer(1)], time(2_000));
-        assert_eq!(connect(&mut queue, at(2_000)), Some((id(4), peer(1))), "it has delivered before");
-        queue.failed(id(4), peer(1), Failure::NotHere, at(2_001));
-        assert_eq!(connect(&mut queue, at(2_001)), Some((id(4), peer(3))));
-        queue.failed(id(4), peer(3), Failure::NotHere, at(2_002));
-        assert_eq!(connect(&mut queue, at(2_002)), Some((id(3), peer(3))));
-        queue.add(id(5), Source::Command, None, &[peer(2)], time(2_003));
-        assert_eq!(connect(&mut queue, at(2_003)), Some((id(5), peer(2))), "a command tries everybody");
-        queue.add(id(6), Source::Announced, None, &[peer(2)], time(302_000));
-        assert_eq!(connect(&mut queue, at(302_000)), Some((id(6), peer(2))), "forgiven by now");
-    }
-
-    #[test]
-    fn a_hash_that_nobody_delivers_waits_longer_each_time_and_is_given_up() {
-        let mut queue = queue(100);
-        queue.add(id(1), Source::Sampled, None, &[], time(0));
-        let mut now = at(0);
-        let mut waits = Vec::new();
-        let mut events = Vec::new();
-        for _ in 0..TRIES_MAX {
-            assert_eq!(queue.next_lookup(now).map(|lookup| lookup.hash), Some(id(1)));
-            queue.lookup_done(id(1), now);
-            queue.check_invariants();
-            let unix = UnixTime(UNIX.0 + now.since(at(0)).as_secs());
-            events.extend(std::iter::from_fn(|| queue.poll_event((now, unix))));
-            let Some(next) = queue.waiting.first().map(|(at, _)| *at) else { break };
-            assert_eq!(queue.next_lookup(next - Duration::from_millis(1)), None);
-            waits.push(next.since(now).as_secs());
-            now = next;
-        }
-        assert_eq!(waits, RETRY_SECS);
-        assert_eq!(events.pop(), Some(Event::GivenUp(id(1))));
-        let Some(Event::Pending(second)) = events.get(1) else { panic!("{events:?}") };
-        assert_eq!((second.tries, second.state), (2, PendingState::NoPeers));
-        assert_eq!(second.not_before, UnixTime(UNIX.0 + 20 + 240));
-        assert_eq!((queue.stats().pending, queue.stats().given_up), (0, 1));
-    }
-
-    #[test]
-    fn what_is_our_own_fault_counts_against_nobody() {
-        let mut queue = queue(100);
-        queue.add(id(1), Source::Sampled, None, &[peer(1)], time(0));
-        connect(&mut queue, at(0)).unwrap();
-        queue.failed(id(1), peer(1), Failure::Ours, at(1));
-        assert_eq!((connect(&mut queue, at(2)), queue.next_lookup(at(2))), (None, None));
-        assert_eq!(connect(&mut queue, at(1_001)), Some((id(1), peer(1))));
-        queue.add(id(2), Source::Sampled, None, &[], time(1_001));
-        queue.next_lookup(at(1_001)).unwrap();
-        queue.lookup_refused(id(2), at(1_001));
-        queue.check_invariants();
-        assert_eq!(queue.next_lookup(at(1_500)), None);
-        assert!(queue.next_lookup(at(2_001)).is_some());
-    }
-
-    #[test]
-    fn over_the_cap_the_least_promising_is_forgotten() {
-        let mut queue = queue(3);
-        queue.add(id(1), Source::Announced, None, &[peer(1)], time(0));
-        queue.add(id(2), Source::Sampled, None, &[], time(0));
-        queue.add(id(3), Source::Sampled, None, &[], time(1_000));
-        assert_eq!(queue.add(id(4), Source::Sampled, None, &[], time(2_000)), Added::Shed(id(4)));
-        assert_eq!(queue.add(id(5), Source::Announced, None, &[peer(5)], time(2_000)), Added::Shed(id(3)));
-        queue.next_lookup(at(2_000)).unwrap();
-        queue.lookup_done(id(2), at(2_000));
-        assert_eq!(queue.add(id(6), Source::Command, None, &[], time(2_000)), Added::Shed(id(2)), "it waits");
-        assert!(!queue.contains(id(2)) && queue.stats().shed == 3);
-        queue.check_invariants();
-    }
-
-    #[test]
-    fn what_waits_long_is_saved_once_and_comes_back_after_a_restart() {
-        let mut queue = queue(100);
-        queue.add(id(1), Source::Sampled, None, &[], time(0));
-        queue.add(id(2), Source::Sampled, None, &[], time(0));
-        queue.remove(id(2));
-        queue.on_deadline(at(19_999));
-        assert_eq!(queue.poll_event(time(19_999)), None);
-        let due = queue.next_deadline().unwrap();
-        queue.on_deadline(due);
-        let Some(Event::Pending(saved)) = queue.poll_event(time(20_000)) else { panic!("not saved") };
-        assert_eq!((saved.infohash, saved.first_seen, saved.tries), (id(1), UNIX, 0));
-        assert_eq!(queue.poll_event(time(20_000)), None);
-        queue.add(id(3), Source::Sampled, None, &[], time(20_000));
-        queue.save_all();
-        assert!(matches!(queue.poll_event(time(20_000)), Some(Event::Pending(row)) if row.infohash == id(3)));
-        let mut again = self::queue(100);
-        let row = Pending { not_before: UnixTime(UNIX.0 + 30), tries: 3, ..saved };
-        assert_eq!(again.restore(&row, time(0)), Added::New);
-        assert_eq!((again.next_lookup(at(29_000)), again.poll_event(time(29_000))), (None, None));
-        assert!(again.next_lookup(at(30_000)).is_some());
-    }
-
-    #[test]
-    fn an_announce_wakes_a_hash_that_waits() {
-        let mut queue = queue(100);
-        queue.add(id(1), Source::Sampled, None, &[], time(0));
-        queue.next_lookup(at(0)).unwrap();
-        queue.lookup_done(id(1), at(0));
-        assert_eq!(queue.add(id(1), Source::Announced, None, &[peer(9)], time(10)), Added::Merged);
-        assert_eq!(connect(&mut queue, at(10)), Some((id(1), peer(9))));
-    }
-
-    /// One random thing happens to the queue, as an engine would let it happen.
-    fn step(
-        queue: &mut Queue,
-        rng: &mut Rng,
-        open: &mut Vec<(InfoHash, SocketAddr)>,
-        looking: &mut Vec<InfoHash>,
-        ms: u64,
-    ) {
-        let hash = id(rng.below(300));
-        let peers: Vec<_> = (0..rng.below(4)).map(|_| peer(rng.below(400) as u16)).collect();
-        let source = [Source::Command, Source::Announced, Source::Sampled][rng.index(3)];
-        match rng.below(9) {
-            0 | 1 => _ = queue.add(hash, source, None, &peers, time(ms)),
-            2 => queue.peers_found(hash, &peers, at(ms)),
-            3 => open.extend(connect(queue, at(ms))),
-            4 => looking.extend(queue.next_lookup(at(ms)).map(|lookup| lookup.hash)),
-            5 if !looking.is_empty() => {
-                let hash = looking.swap_remove(rng.index(looking.len()));
-                if rng.percent(20) {
-                    queue.lookup_refused(hash, at(ms))
-                } else {
-                    queue.lookup_done(hash, at(ms))
-                }
-            }
-            6 | 7 if !open.is_empty() => {
-                let (hash, addr) = open.swap_remove(rng.index(open.len()));
-                let failures = [
-                    Failure::Crowded,
-                    Failure::Misbehaved,
-                    Failure::NotHere,
-                    Failure::Ours,
-                    Failure::Unreachable,
-                ];
-                match rng.below(6) {
-                    0 => _ = queue.done(hash, addr, at(ms)),
-                    1 => queue.opened(hash, addr, at(ms)),
-                    _ => queue.failed(hash, addr, failures[rng.index(5)], at(ms)),
-                }
-            }
-            _ => _ = queue.poll_event(time(ms)),
-        }
-    }
-
-    #[test]
-    fn it_never_contradicts_itself_nor_stands_still() {
-        for seed in 0..20 {
-            let mut rng = Rng::seeded(seed);
-            let mut queue = queue(100);
-            let (mut open, mut looking, mut ms) = (Vec::new(), Vec::new(), 0);
-            for _ in 0..2_000 {
-                ms += rng.below(2_000);
-                step(&mut queue, &mut rng, &mut open, &mut looking, ms);
-                queue.check_invariants();
-                queue.on_deadline(at(ms));
-                assert!(queue.next_deadline().is_none_or(|due| due > at(ms)), "seed {seed}");
-            }
-        }
-    }
-
-    #[test]
-    fn many_hashes_wait_without_trouble() {
-        let mut queue = queue(200_000);
-        for n in 0..250_000 {
-            queue.add(id(n), Source::Sampled, None, &[], time(n / 10));
-        }
-        assert_eq!((queue.stats().pending, queue.stats().shed), (200_000, 50_000));
-        assert_eq!(queue.next_lookup(at(25_000)).map(|lookup| lookup.hash), Some(id(0)));
-    }
-}
+mod tests;

@@ -98,7 +98,11 @@ impl Book {
         let known: BTreeSet<_> = recovered.known.iter().copied().collect();
         let pending: BTreeSet<_> = recovered.pending.iter().map(|row| row.infohash).collect();
         let gone = self.settled.iter().find(|hash| !known.contains(hash));
-        let lost = self.waiting.iter().find(|hash| !known.contains(hash) && !pending.contains(hash));
+        let given_up: BTreeSet<_> = recovered.given_up.iter().copied().collect();
+        // What was given up may wait again, and the other way round.
+        let there =
+            |hash: &InfoHash| known.contains(hash) || pending.contains(hash) || given_up.contains(hash);
+        let lost = self.waiting.iter().find(|hash| !there(hash));
         // A later one may have reached the disk without being acknowledged.
         let saved = |id: SavedId| recovered.ids.iter().find(|saved| saved.listen == id.listen);
         let other = self.id.filter(|id| saved(*id).is_none());
@@ -128,7 +132,7 @@ impl Book {
                 self.settled.insert(torrent.infohash);
             }
             StoreOp::Pending(rows) => self.waiting.extend(rows.iter().map(|row| row.infohash)),
-            StoreOp::GivenUp(hashes) => self.settled.extend(hashes),
+            StoreOp::GivenUp(hashes) => self.waiting.extend(hashes),
             StoreOp::Dropped(drop) => _ = self.settled.insert(drop.infohash),
             StoreOp::OwnId(id) => self.id = Some(*id),
             StoreOp::Nodes(_)

@@ -301,7 +301,7 @@ impl Oracle {
         if let Some(detail) = book.archive.on_start(recovered) {
             self.fail(Rule::Archive, host, now, detail);
         }
-        book.heard = recovered.known.iter().copied().collect();
+        book.heard = recovered.known.iter().chain(&recovered.given_up).copied().collect();
         book.heard.extend(recovered.pending.iter().map(|row| row.infohash));
         if !book.jumped {
             for node in &recovered.nodes {
