@@ -36,7 +36,7 @@ pub fn parse(kind: Kind, tokens: &[Token<'_>], origin: Option<&Name>) -> Result<
     canonical(kind, &data).ok_or(Reason::Data)
 }
 
-/// Data as text that [`parse`] reads back to the same bytes.
+/// Data as text that `parse` reads back to the same bytes.
 pub fn print(kind: Kind, data: &[u8]) -> String {
     let text = if kind.has_text() { print_fields(kind.fields(), data) } else { None };
     text.filter(|text| reads_back(kind, text, data)).unwrap_or_else(|| print_generic(data))

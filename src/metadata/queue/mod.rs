@@ -1,6 +1,6 @@
 //! What to try next. Hashes that wait to be fetched: those asked for by command first, then others
-//! in turns by how they were heard of ([`Turns`]), within shares ([`Shares`]) that depend on what
-//! the address that named them has earned ([`Credit`]).
+//! in turns by how they were heard of (`turns`), within shares (`shares`) that depend on what
+//! the address that named them has earned (`credit`).
 //!
 //! A hash goes round: look up peers (unless some are known), try them in staggered parallel, and
 //! if none delivers wait, longer each time, until it is given up. A peer that announces itself in

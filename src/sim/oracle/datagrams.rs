@@ -21,13 +21,19 @@ pub(super) struct Queries {
     sent: u64,
     errors: u64,
     /// Queries of others whose answers are held back by the rate, in their order.
-    held: VecDeque<(SocketAddr, Vec<u8>)>,
+    held: VecDeque<Held>,
     /// Datagrams that left, and that were handed in.
     left: u64,
     came: u64,
 }
 
 type Key = (SocketAddr, Vec<u8>);
+
+struct Held {
+    from: SocketAddr,
+    query: Vec<u8>,
+    at: Instant,
+}
 
 #[derive(Clone, Copy)]
 struct Asked {
@@ -116,7 +122,7 @@ impl Oracle {
         }
         self.check_votes(host, times.0, (from, data), engine);
         if after.dht.held > before.dht.held {
-            self.books[host.index()].queries.held.push_back((from, data.to_vec()));
+            self.books[host.index()].queries.held.push_back(Held { from, query: data.to_vec(), at: times.1 });
         }
         match krpc::decode(data).map(|message| (message, message.body)) {
             Ok((message, Body::Query(query))) => {
@@ -290,20 +296,21 @@ impl Oracle {
         transaction: &[u8],
     ) {
         let held = &mut self.books[host.index()].queries.held;
-        let is_of = |(from, data): &(SocketAddr, Vec<u8>)| {
-            let of = match krpc::decode(data) {
+        while held.pop_front_if(|held| times.1.since(held.at) >= HELD_FOR).is_some() {}
+        let is_of = |held: &Held| {
+            let of = match krpc::decode(&held.query) {
                 Ok(message) => message.transaction,
                 Err(Reject::Answer { transaction, .. }) => transaction,
                 Err(_) => return false,
             };
-            *from == to && of == transaction
+            held.from == to && of == transaction
         };
         let Some(place) = held.iter().position(is_of) else {
             return self.fail(Rule::Queries, host, times.0, format!("what it sends to {to} answers nothing"));
         };
-        // Those before it became too old.
-        let Some((_, data)) = held.drain(..=place).next_back() else { return };
-        if let Ok(Message { body: Body::Query(query), .. }) = krpc::decode(&data) {
+        // Those before it were dropped, their flows being closed.
+        let Some(Held { query, .. }) = held.drain(..=place).next_back() else { return };
+        if let Ok(Message { body: Body::Query(query), .. }) = krpc::decode(&query) {
             self.on_query(host, times, (to, &query), transaction, answer);
         }
     }
@@ -408,6 +415,8 @@ impl Queries {
 
 /// Networks that agree before an id is changed for the first time.
 const VOTES_MIN: usize = 4;
+/// An answer is held back for less than that.
+const HELD_FOR: Duration = Duration::from_secs(1);
 /// A query waits at least so long for its reply.
 const SURELY_WAITS: Duration = Duration::from_millis(750);
 /// And at most so long, with a turn of lateness.

@@ -49,7 +49,7 @@ pub struct SendReport {
     pub dropped: usize,
     /// Still in the batch: the socket takes no more until it is writable again.
     pub waiting: usize,
-    /// Earlier ones came back ([`undelivered`]).
+    /// Earlier ones came back (`undelivered`).
     pub came_back: bool,
 }
 
