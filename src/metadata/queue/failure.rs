@@ -5,9 +5,9 @@ use crate::metadata::fetch::Why;
 /// Why a peer did not deliver, as far as it matters for what comes next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failure {
-    /// It closed before its handshake while another connection to its address was open, or has its
-    /// share of what all may have: no try, and tried again when that address has room. A peer is
-    /// excused so only three times.
+    /// It closed before its handshake while another connection to its address was open, has its
+    /// share of what all may have, or was silent for once though it delivers: no try, and tried again
+    /// when that address has room. A peer is excused so only three times.
     Crowded,
     /// It did what honest software never does: avoided for minutes, longer when repeated.
     Misbehaved,
@@ -16,7 +16,7 @@ pub enum Failure {
     /// Not its fault: no socket, no memory, no budget. Tried again soon.
     Ours,
     /// No connection, or no answer in time, which may be our own fault: avoided for five minutes,
-    /// unless it has delivered since the last time.
+    /// unless it has delivered since the last time; what was under way to it then is `Crowded`.
     Unreachable,
 }
 

@@ -38,6 +38,11 @@ impl<K: Hash + Eq + Copy> Memory<K> {
         self.until.remove(key).is_some()
     }
 
+    /// Until when `key` is remembered, as it was last put.
+    pub fn until(&self, key: &K) -> Option<Instant> {
+        self.until.get(key).copied()
+    }
+
     /// True if `key` is remembered still.
     pub fn has(&self, key: &K, now: Instant) -> bool {
         self.until.get(key).is_some_and(|until| *until > now)

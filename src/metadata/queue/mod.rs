@@ -150,6 +150,8 @@ pub struct Queue {
     to_save: VecDeque<Token>,
     given_up: VecDeque<InfoHash>,
     good: Memory<SocketAddr>,
+    /// Good peers that were silent of late.
+    forgiven: Memory<SocketAddr>,
     unreachable: Memory<SocketAddr>,
     avoided: Avoided,
     /// Peers that did not deliver this hash of late: an announce by them is no news.
@@ -190,6 +192,7 @@ impl Queue {
             to_save: VecDeque::new(),
             given_up: VecDeque::new(),
             good: Memory::new(GOOD_MAX, rng),
+            forgiven: Memory::new(FORGIVEN_MAX, rng),
             unreachable: Memory::new(UNREACHABLE_MAX, rng),
             avoided: Avoided::new(AVOIDED_MAX, rng),
             futile: Memory::new(FUTILE_MAX, rng),
@@ -415,12 +418,16 @@ impl Queue {
 
     /// The peer did not deliver.
     pub fn failed(&mut self, hash: InfoHash, addr: SocketAddr, failure: Failure, now: Instant) {
+        let failure = match failure {
+            // It is there, and had more to do at once than it can.
+            Failure::Unreachable if self.is_forgiven(hash, addr, now) => Failure::Crowded,
+            failure => failure,
+        };
         match failure {
             Failure::Misbehaved => {
                 self.good.forget(&addr);
                 self.avoided.offended(addr, now);
             }
-            Failure::Unreachable if self.good.forget(&addr) => {}
             Failure::Unreachable => self.unreachable.put(addr, now + AVOID_UNREACHABLE),
             Failure::Crowded | Failure::NotHere | Failure::Ours => {}
         }
@@ -569,6 +576,22 @@ impl Queue {
         None
     }
 
+    /// The peer has delivered something since the connection to it for this hash was made, or all that
+    /// was made before its first silence after it had delivered goes unpunished.
+    fn is_forgiven(&mut self, hash: InfoHash, addr: SocketAddr, now: Instant) -> bool {
+        let Some(begun_at) = self.shares.begun_at(hash, addr) else { return false };
+        let since =
+            |until: Option<Instant>, kept: Duration| until.is_some_and(|until| until >= begun_at + kept);
+        if since(self.good.until(&addr), GOOD_FOR) || since(self.forgiven.until(&addr), FORGIVEN_FOR) {
+            return true;
+        }
+        let was_good = self.good.forget(&addr);
+        if was_good {
+            self.forgiven.put(addr, now + FORGIVEN_FOR);
+        }
+        was_good
+    }
+
     /// A hash that waits already was heard of once more.
     fn merge(
         &mut self,
@@ -654,10 +677,13 @@ const REACHED: Terms = Terms { start: 32, per_minute: 30, least: 0, most: 512 };
 const REACHED_EARNS: i32 = 8;
 /// 65,536 addresses of about 100 bytes each, map and order: 6 MiB.
 const GOOD_MAX: usize = 65_536;
+const FORGIVEN_MAX: usize = 4_096;
 const UNREACHABLE_MAX: usize = 65_536;
 const AVOIDED_MAX: usize = 65_536;
 const FUTILE_MAX: usize = 65_536;
 const GOOD_FOR: Duration = Duration::from_secs(24 * 3_600);
+/// Longer than any connection takes.
+const FORGIVEN_FOR: Duration = Duration::from_secs(60);
 const AVOID_UNREACHABLE: Duration = Duration::from_secs(5 * 60);
 /// Once while many connections to its address are made, twice more while the crawl learns how many
 /// that address takes; a peer that closes every time does not keep its hash waiting for ever.

@@ -173,6 +173,11 @@ impl Shares {
         self.connections.get(&(hash, to)).map(|connection| connection.line)
     }
 
+    /// When a connection was made.
+    pub fn begun_at(&self, hash: InfoHash, to: SocketAddr) -> Option<Instant> {
+        self.connections.get(&(hash, to)).map(|connection| connection.since)
+    }
+
     /// A look-up begins.
     pub fn look_up(&mut self, hash: InfoHash, (line, belief): (Line, Belief), now: Instant) {
         let under_way = UnderWay { line, belief, since: now, connecting: false };

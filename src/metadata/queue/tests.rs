@@ -228,6 +228,24 @@ fn a_peer_that_was_crowded_is_tried_again_at_once_but_not_for_ever() {
 }
 
 #[test]
+fn a_peer_that_delivers_one_torrent_while_others_wait_is_not_unreachable() {
+    let mut queue = queue(100);
+    (1..=4).for_each(|n| _ = queue.add(id(n), Source::Sampled, None, &[peer(1)], time(0)));
+    (1..=4).for_each(|n| assert_eq!(connect(&mut queue, at(0)), Some((id(n), peer(1)))));
+    queue.done(id(1), peer(1), at(3_000)).unwrap();
+    (2..=3).for_each(|n| queue.failed(id(n), peer(1), Failure::Unreachable, at(4_000)));
+    (2..=3).for_each(|n| assert_eq!(connect(&mut queue, at(4_001)), Some((id(n), peer(1)))));
+    assert_eq!(queue.stats().waiting, 0, "neither counts as a try");
+    queue.check_invariants();
+    // Silent to all: that is one silence, and what was begun after it is another.
+    (2..=3).for_each(|n| queue.failed(id(n), peer(1), Failure::Unreachable, at(8_000)));
+    (2..=3).for_each(|n| assert_eq!(connect(&mut queue, at(8_001)), Some((id(n), peer(1)))));
+    queue.failed(id(2), peer(1), Failure::Unreachable, at(12_000));
+    queue.add(id(5), Source::Sampled, None, &[peer(1)], time(12_001));
+    assert_eq!(connect(&mut queue, at(12_001)), None);
+}
+
+#[test]
 fn an_odd_peer_is_no_enemy() {
     let odd = [
         Why::Closed(Step::Handshake),
