@@ -1,5 +1,5 @@
-//! Addresses that did what honest software never does, and for how long each is left alone:
-//! minutes at first, twice as long each further time, and an offence is forgotten after a while.
+//! Addresses that did something against themselves, and for how long each is left alone: a short
+//! while at first, twice as long each further time, and an offence is forgotten in time.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -13,7 +13,20 @@ pub struct Avoided {
     offenders: Map<SocketAddr, Offender>,
     /// Oldest first. An entry counts only while the map has the same time.
     order: VecDeque<(SocketAddr, Instant)>,
-    cap: usize,
+    terms: Terms,
+}
+
+/// How long.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms {
+    /// The first time.
+    pub first: Duration,
+    /// At most.
+    pub max: Duration,
+    /// One offence is forgotten for every such time without one.
+    pub forgotten_after: Duration,
+    /// How many are remembered.
+    pub count_max: usize,
 }
 
 #[derive(Clone, Copy)]
@@ -25,17 +38,18 @@ struct Offender {
 }
 
 impl Avoided {
-    /// Remembers at most `cap` addresses.
-    pub fn new(cap: usize, rng: &mut Rng) -> Self {
-        Self { offenders: hash::map(rng), order: VecDeque::new(), cap }
+    /// Nobody yet.
+    pub fn new(terms: Terms, rng: &mut Rng) -> Self {
+        Self { offenders: hash::map(rng), order: VecDeque::new(), terms }
     }
 
     /// Counts one more offence of `addr`.
     pub fn offended(&mut self, addr: SocketAddr, now: Instant) {
-        let before = self.offenders.get(&addr).map_or(0, |offender| offender.remembered(now));
+        let before = self.offenders.get(&addr).map_or(0, |offender| offender.remembered(now, self.terms));
         self.offenders.insert(addr, Offender { offences: before + 1, at: now });
         self.order.push_back((addr, now));
-        while self.offenders.len() > self.cap || self.order.len() > 2 * self.cap {
+        let count_max = self.terms.count_max;
+        while self.offenders.len() > count_max || self.order.len() > 2 * count_max {
             let Some((oldest, at)) = self.order.pop_front() else { return };
             if self.offenders.get(&oldest).is_some_and(|offender| offender.at == at) {
                 self.offenders.remove(&oldest);
@@ -45,26 +59,26 @@ impl Avoided {
 
     /// True while `addr` is left alone.
     pub fn has(&self, addr: SocketAddr, now: Instant) -> bool {
-        self.offenders.get(&addr).is_some_and(|offender| offender.until() > now)
+        self.offenders.get(&addr).is_some_and(|offender| offender.until(self.terms) > now)
+    }
+
+    /// Nothing is held against `addr` any more.
+    pub fn forgive(&mut self, addr: SocketAddr) {
+        self.offenders.remove(&addr);
     }
 }
 
 impl Offender {
-    /// Offences that count still: one is forgotten for every [`FORGOTTEN_AFTER`].
-    fn remembered(self, now: Instant) -> u32 {
-        let forgotten = now.since(self.at).as_secs() / FORGOTTEN_AFTER.as_secs();
+    /// Offences that count still.
+    fn remembered(self, now: Instant, terms: Terms) -> u32 {
+        let forgotten = now.since(self.at).as_secs() / terms.forgotten_after.as_secs().max(1);
         self.offences.saturating_sub(u32::try_from(forgotten).unwrap_or(u32::MAX))
     }
 
-    fn until(self) -> Instant {
-        self.at + (AVOID_FIRST * 2u32.saturating_pow(self.offences.min(32) - 1)).min(AVOID_MAX)
+    fn until(self, terms: Terms) -> Instant {
+        self.at + (terms.first * 2u32.saturating_pow(self.offences.min(32) - 1)).min(terms.max)
     }
 }
-
-/// Long enough to be of use to the crawl, short enough for an address that changes hands.
-const AVOID_FIRST: Duration = Duration::from_secs(5 * 60);
-const AVOID_MAX: Duration = Duration::from_secs(6 * 3_600);
-const FORGOTTEN_AFTER: Duration = Duration::from_secs(6 * 3_600);
 
 #[cfg(test)]
 mod tests {
@@ -78,6 +92,12 @@ mod tests {
         Instant::from_millis(1_000) + Duration::from_secs(count * 60)
     }
 
+    fn avoided(count_max: usize) -> Avoided {
+        let (first, hours) = (Duration::from_secs(300), Duration::from_secs(6 * 3_600));
+        let terms = Terms { first, max: hours, forgotten_after: hours, count_max };
+        Avoided::new(terms, &mut Rng::seeded(1))
+    }
+
     /// For how many minutes it is avoided from then on.
     fn avoided_for(avoided: &Avoided, from: u64) -> u64 {
         (0..10_000).find(|after| !avoided.has(addr(1), minutes(from + after))).unwrap()
@@ -85,7 +105,7 @@ mod tests {
 
     #[test]
     fn minutes_at_first_longer_when_repeated_and_forgotten_in_time() {
-        let mut avoided = Avoided::new(10, &mut Rng::seeded(1));
+        let mut avoided = avoided(10);
         let mut now = 0;
         let mut times = Vec::new();
         for _ in 0..9 {
@@ -98,11 +118,13 @@ mod tests {
         assert!(!avoided.has(addr(2), minutes(0)));
         avoided.offended(addr(1), minutes(now + 60 * 24 * 7));
         assert_eq!(avoided_for(&avoided, now + 60 * 24 * 7), 5, "a quiet week");
+        avoided.forgive(addr(1));
+        assert!(!avoided.has(addr(1), minutes(now + 60 * 24 * 7)));
     }
 
     #[test]
     fn it_holds_so_many_and_no_more() {
-        let mut avoided = Avoided::new(4, &mut Rng::seeded(1));
+        let mut avoided = avoided(4);
         (1..=5).for_each(|port| avoided.offended(addr(port), minutes(0)));
         assert!(!avoided.has(addr(1), minutes(1)) && (2..=5).all(|port| avoided.has(addr(port), minutes(1))));
         (0..1_000).for_each(|at| avoided.offended(addr(7), minutes(at)));

@@ -1,6 +1,6 @@
 //! What the end of a fetch means for the peer and for its other torrents.
 
-use crate::metadata::fetch::Why;
+use crate::metadata::fetch::{Step, Why};
 
 /// Why a peer did not deliver, as far as it matters for what comes next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,9 +15,12 @@ pub enum Failure {
     NotHere,
     /// Not its fault: no socket, no memory, no budget. Tried again soon.
     Ours,
-    /// No connection, or no answer in time, which may be our own fault: avoided for five minutes,
-    /// unless it has delivered since the last time; what was under way to it then is `Crowded`.
+    /// No connection, which may be our own fault: avoided for five minutes, unless it has delivered
+    /// since the last time; what was under way to it then is `Crowded`.
     Unreachable,
+    /// A connection, but no answer in time: avoided for seconds, longer when repeated, and forgiven
+    /// in the same way.
+    Silent,
 }
 
 impl From<Why> for Failure {
@@ -26,7 +29,8 @@ impl From<Why> for Failure {
             Why::NoRoom => Self::Ours,
             Why::OverShare => Self::Crowded,
             Why::Chatter | Why::WrongHash => Self::Misbehaved,
-            Why::Refused | Why::TimedOut(_) | Why::TooSlow | Why::Unreachable => Self::Unreachable,
+            Why::Refused | Why::TimedOut(Step::Connect) | Why::Unreachable => Self::Unreachable,
+            Why::TimedOut(_) | Why::TooSlow => Self::Silent,
             Why::Closed(_)
             | Why::EmptyPiece
             | Why::NoMetadata

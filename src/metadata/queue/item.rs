@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use super::credit::Belief;
-use super::memory::Memory;
+use super::standing::Standing;
 use super::{Lookup, PEERS_MAX, Source};
 use crate::base::{InfoHash, Instant, UnixTime};
 use crate::model::{Pending, PendingState};
@@ -232,8 +232,7 @@ impl Item {
     /// hash was asked for.
     pub fn choose(
         &mut self,
-        good: &Memory<SocketAddr>,
-        avoid: impl Fn(SocketAddr) -> bool,
+        known: &Standing,
         now: Instant,
         busy: impl Fn(SocketAddr) -> bool,
     ) -> Option<SocketAddr> {
@@ -243,11 +242,11 @@ impl Item {
             if state != PeerState::Untried || busy(addr) {
                 continue;
             }
-            if good.has(&addr, now) {
+            if known.is_good(addr, now) {
                 chosen = Some(at);
                 break;
             }
-            if self.source != Source::Command && avoid(addr) {
+            if self.source != Source::Command && known.is_avoided(addr, now) {
                 self.peers[at].state = PeerState::Tried;
             } else if chosen.is_none() {
                 chosen = Some(at);
@@ -261,8 +260,8 @@ impl Item {
     /// The order among hashes that one address named, smallest first: a peer that has delivered
     /// before, tries (connections under way count as such), number of peers, age. Of announced
     /// hashes the newest comes first, since its peer is surely there; of others the oldest.
-    pub fn rank(&self, good: &Memory<SocketAddr>, now: Instant) -> u64 {
-        let is_good = |peer: &Peer| peer.state == PeerState::Untried && good.has(&peer.addr, now);
+    pub fn rank(&self, known: &Standing, now: Instant) -> u64 {
+        let is_good = |peer: &Peer| peer.state == PeerState::Untried && known.is_good(peer.addr, now);
         let unknown = !self.peers.iter().any(is_good);
         let tries = (u64::from(self.tries) + 2 * u64::from(self.in_flight)).min(31);
         let peers = PEERS_MAX - self.peers.len().min(PEERS_MAX);

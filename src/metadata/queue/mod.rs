@@ -14,6 +14,7 @@ mod item;
 mod memory;
 mod places;
 mod shares;
+mod standing;
 mod timing;
 mod turns;
 
@@ -21,11 +22,11 @@ use std::collections::{BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use self::avoided::Avoided;
-use self::credit::{Account, Credit, Recent, Terms};
+use self::credit::{Account, Credit, Terms};
 use self::item::{Item, PeerState, Place, address_of};
 use self::memory::Memory;
 use self::shares::Shares;
+use self::standing::Standing;
 use self::turns::Turns;
 use super::fetch::{Step, Timeouts};
 use crate::base::hash::{self, Map};
@@ -149,19 +150,12 @@ pub struct Queue {
     /// Those to be saved; each once.
     to_save: VecDeque<Token>,
     given_up: VecDeque<InfoHash>,
-    good: Memory<SocketAddr>,
-    /// Good peers that were silent of late.
-    forgiven: Memory<SocketAddr>,
-    unreachable: Memory<SocketAddr>,
-    avoided: Avoided,
+    peers: Standing,
     /// Peers that did not deliver this hash of late: an announce by them is no news.
     futile: Memory<(InfoHash, SocketAddr)>,
     credit: Credit,
     /// What hashes that are only asked for have earned all together: their senders may be forged.
     asked_for: Account,
-    /// How well the networks of peers can be reached: one where hardly anything answers is left alone,
-    /// whoever names its addresses.
-    reached: Recent<Network>,
     shares: Shares,
     /// How many hashes each network has named.
     named: Map<Network, u32>,
@@ -191,14 +185,10 @@ impl Queue {
             unsaved: VecDeque::new(),
             to_save: VecDeque::new(),
             given_up: VecDeque::new(),
-            good: Memory::new(GOOD_MAX, rng),
-            forgiven: Memory::new(FORGIVEN_MAX, rng),
-            unreachable: Memory::new(UNREACHABLE_MAX, rng),
-            avoided: Avoided::new(AVOIDED_MAX, rng),
+            peers: Standing::new(rng),
             futile: Memory::new(FUTILE_MAX, rng),
             credit: Credit::new(rng),
             asked_for: Account::new(ASKED_FOR, Instant(0)),
-            reached: Recent::new(rng),
             shares: Shares::new(rng),
             named: hash::map(rng),
             timing: Timing::default(),
@@ -262,8 +252,7 @@ impl Queue {
     /// Whether an announce by this peer says something new of a hash that was given up: it is not
     /// one that did not deliver it, or was not there, a short while ago.
     pub fn is_news(&self, hash: InfoHash, peer: SocketAddr, now: Instant) -> bool {
-        let left_alone = self.unreachable.has(&peer, now) || self.avoided.has(peer, now);
-        !left_alone && !self.futile.has(&(hash, peer), now)
+        !self.peers.is_left_alone(peer, now) && !self.futile.has(&(hash, peer), now)
     }
 
     /// Peers of a hash, from a lookup that goes on, or from other peers. Unknown hashes and
@@ -363,13 +352,7 @@ impl Queue {
                 self.settle(token, now);
                 continue;
             }
-            let avoid = |addr: SocketAddr| {
-                let network = self.reached.get(&Network::around(addr.ip()));
-                self.unreachable.has(&addr, now)
-                    || self.avoided.has(addr, now)
-                    || network.is_some_and(|account| account.left(REACHED, now) < 1)
-            };
-            if let Some(addr) = item.choose(&self.good, avoid, now, &busy) {
+            if let Some(addr) = item.choose(&self.peers, now, &busy) {
                 item.in_flight += 1;
                 item.tried = item.tried.saturating_add(1);
                 item.connect_at = now + stagger;
@@ -381,7 +364,7 @@ impl Queue {
                 return Some((hash, addr));
             }
             if let Some(peer) = item.peers.iter().find(|peer| peer.state == PeerState::Untried) {
-                self.behind.insert((peer.addr.ip(), item.rank(&self.good, now), token));
+                self.behind.insert((peer.addr.ip(), item.rank(&self.peers, now), token));
                 item.connect_at = now + HOLD;
                 self.tidy_behind();
             }
@@ -406,9 +389,8 @@ impl Queue {
 
     /// The connection is open: whoever else has the hash may wait a little longer.
     pub fn opened(&mut self, hash: InfoHash, addr: SocketAddr, now: Instant) {
-        self.unreachable.forget(&addr);
+        self.peers.opened(addr, now);
         self.shares.opened(hash, addr);
-        self.reached.entry(Network::around(addr.ip()), REACHED, now).change(REACHED_EARNS, REACHED, now);
         let stagger = self.timing.stagger();
         if let Some((token, _)) = self.trying(hash, addr) {
             self.items.get_mut(token).expect("just found").connect_at = now + stagger;
@@ -418,22 +400,7 @@ impl Queue {
 
     /// The peer did not deliver.
     pub fn failed(&mut self, hash: InfoHash, addr: SocketAddr, failure: Failure, now: Instant) {
-        let failure = match failure {
-            // It is there, and had more to do at once than it can.
-            Failure::Unreachable if self.is_forgiven(hash, addr, now) => Failure::Crowded,
-            failure => failure,
-        };
-        match failure {
-            Failure::Misbehaved => {
-                self.good.forget(&addr);
-                self.avoided.offended(addr, now);
-            }
-            Failure::Unreachable => self.unreachable.put(addr, now + AVOID_UNREACHABLE),
-            Failure::Crowded | Failure::NotHere | Failure::Ours => {}
-        }
-        if failure == Failure::Unreachable {
-            self.reached.entry(Network::around(addr.ip()), REACHED, now).change(-1, REACHED, now);
-        }
+        let failure = self.peers.failed(addr, failure, self.shares.begun_at(hash, addr), now);
         let Some((token, at)) = self.trying(hash, addr) else { return };
         let line = self.end_connection(hash, addr, now);
         self.put(token, Place::Idle, now);
@@ -468,8 +435,7 @@ impl Queue {
     /// The peer delivered. The hash waits no more; other connections for it are to be closed,
     /// and nothing is to be reported of them.
     pub fn done(&mut self, hash: InfoHash, addr: SocketAddr, now: Instant) -> Option<Done> {
-        self.good.put(addr, now + GOOD_FOR);
-        self.unreachable.forget(&addr);
+        self.peers.delivered(addr, now);
         if let Some(item) = self.by_hash.get(&hash).and_then(|token| self.items.get(*token)) {
             self.credit.earn(item.from, now);
             let line = self.shares.line_of(hash, addr);
@@ -576,22 +542,6 @@ impl Queue {
         None
     }
 
-    /// The peer has delivered something since the connection to it for this hash was made, or all that
-    /// was made before its first silence after it had delivered goes unpunished.
-    fn is_forgiven(&mut self, hash: InfoHash, addr: SocketAddr, now: Instant) -> bool {
-        let Some(begun_at) = self.shares.begun_at(hash, addr) else { return false };
-        let since =
-            |until: Option<Instant>, kept: Duration| until.is_some_and(|until| until >= begun_at + kept);
-        if since(self.good.until(&addr), GOOD_FOR) || since(self.forgiven.until(&addr), FORGIVEN_FOR) {
-            return true;
-        }
-        let was_good = self.good.forget(&addr);
-        if was_good {
-            self.forgiven.put(addr, now + FORGIVEN_FOR);
-        }
-        was_good
-    }
-
     /// A hash that waits already was heard of once more.
     fn merge(
         &mut self,
@@ -671,20 +621,7 @@ const TURN: Duration = Duration::from_millis(1);
 /// each that leads to a torrent.
 const ASKED_FOR: Terms = Terms { start: 200, per_minute: 600, least: 0, most: 2_000 };
 const ASKED_FOR_EARNS: i32 = 16;
-/// Connections to one network (/24, /48) that do not open: 32 at first, and one more every two
-/// seconds; each that opens is worth eight.
-const REACHED: Terms = Terms { start: 32, per_minute: 30, least: 0, most: 512 };
-const REACHED_EARNS: i32 = 8;
-/// 65,536 addresses of about 100 bytes each, map and order: 6 MiB.
-const GOOD_MAX: usize = 65_536;
-const FORGIVEN_MAX: usize = 4_096;
-const UNREACHABLE_MAX: usize = 65_536;
-const AVOIDED_MAX: usize = 65_536;
 const FUTILE_MAX: usize = 65_536;
-const GOOD_FOR: Duration = Duration::from_secs(24 * 3_600);
-/// Longer than any connection takes.
-const FORGIVEN_FOR: Duration = Duration::from_secs(60);
-const AVOID_UNREACHABLE: Duration = Duration::from_secs(5 * 60);
 /// Once while many connections to its address are made, twice more while the crawl learns how many
 /// that address takes; a peer that closes every time does not keep its hash waiting for ever.
 const EXCUSED_MAX: u8 = 3;

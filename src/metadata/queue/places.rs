@@ -142,7 +142,7 @@ impl Queue {
         let may_try = usize::from(item.tried) < item.peers_allowed(belief);
         let place = if may_try && item.has_untried() && item.in_flight < self.config.parallel {
             if item.connect_at <= now {
-                Place::Ready(item.rank(&self.good, now))
+                Place::Ready(item.rank(&self.peers, now))
             } else if item.in_flight > 0 {
                 Place::Staggered(item.connect_at)
             } else {
@@ -153,7 +153,7 @@ impl Queue {
         } else if !item.looked && now < item.lookup_at {
             return self.rest(token, now);
         } else if !item.looked && may_try && item.may_be_looked_up(belief) {
-            Place::WantPeers(item.rank(&self.good, now))
+            Place::WantPeers(item.rank(&self.peers, now))
         } else {
             return self.end_round(token, now);
         };

@@ -246,6 +246,29 @@ fn a_peer_that_delivers_one_torrent_while_others_wait_is_not_unreachable() {
 }
 
 #[test]
+fn a_silent_peer_is_left_alone_for_seconds_first_and_longer_when_it_stays_silent() {
+    let mut queue = queue(100);
+    let mut next = 0;
+    let mut silent_at = |queue: &mut Queue, now: u64| {
+        next += 2;
+        for n in [next, next + 1] {
+            queue.add(id(n), Source::Sampled, None, &[peer(1)], time(now));
+        }
+        let tried = std::iter::from_fn(|| connect(queue, at(now))).map(|(hash, _)| hash);
+        let tried: Vec<_> = tried.collect();
+        tried.iter().for_each(|hash| queue.failed(*hash, peer(1), Failure::Silent, at(now)));
+        tried.len()
+    };
+    let tried = [0, 9_999, 10_000, 29_999, 30_000].map(|now| silent_at(&mut queue, now));
+    assert_eq!(tried, [2, 0, 2, 0, 2], "10 s, then 20 s, however many were silent at once");
+    queue.add(id(100), Source::Command, None, &[peer(1)], time(30_001));
+    assert_eq!(connect(&mut queue, at(30_001)), Some((id(100), peer(1))), "what is asked for is tried");
+    queue.done(id(100), peer(1), at(30_002)).unwrap();
+    assert_eq!(silent_at(&mut queue, 30_003), 2, "and it is forgiven for what it gave");
+    queue.check_invariants();
+}
+
+#[test]
 fn an_odd_peer_is_no_enemy() {
     let odd = [
         Why::Closed(Step::Handshake),
