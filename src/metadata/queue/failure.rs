@@ -18,6 +18,8 @@ pub enum Failure {
     /// No connection, which may be our own fault: avoided for five minutes, unless it has delivered
     /// since the last time; what was under way to it then is `Crowded`.
     Unreachable,
+    /// Nobody listens there: as `Unreachable`, and the port with its bytes swapped is tried as well.
+    Refused,
     /// A connection, but no answer in time: avoided for seconds, longer when repeated, and forgiven
     /// in the same way.
     Silent,
@@ -29,7 +31,8 @@ impl From<Why> for Failure {
             Why::NoRoom => Self::Ours,
             Why::OverShare => Self::Crowded,
             Why::Chatter | Why::WrongHash => Self::Misbehaved,
-            Why::Refused | Why::TimedOut(Step::Connect) | Why::Unreachable => Self::Unreachable,
+            Why::Refused => Self::Refused,
+            Why::TimedOut(Step::Connect) | Why::Unreachable => Self::Unreachable,
             Why::TimedOut(_) | Why::TooSlow => Self::Silent,
             Why::Closed(_)
             | Why::EmptyPiece

@@ -421,6 +421,9 @@ impl Queue {
             item.connect_at = now + HOLD;
         } else if !excused {
             item.peers[at].state = PeerState::Tried;
+            if failure == Failure::Refused && !(at == 0 && item.announced) {
+                item.add_peers(swapped(addr).as_slice(), false);
+            }
             self.futile.put((hash, addr), now + FUTILE_FOR);
             if at == 0 {
                 item.announced = false;
@@ -599,6 +602,12 @@ impl Queue {
         }
         self.settle(token, now);
     }
+}
+
+/// The address with the bytes of its port swapped: rTorrent hands out ports so.
+fn swapped(peer: SocketAddr) -> Option<SocketAddr> {
+    let port = peer.port().swap_bytes();
+    (port >= 1_024 && port != peer.port()).then(|| SocketAddr::new(peer.ip(), port))
 }
 
 /// Rounds after which a hash is given up: waiting in between 20 s, 4 min, 1 h, 6 h and twice 24 h.

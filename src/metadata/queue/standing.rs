@@ -78,10 +78,12 @@ impl Standing {
                 self.good.forget(&peer);
                 self.misbehaved.offended(peer, now);
             }
-            Failure::Unreachable | Failure::Silent if self.is_forgiven(peer, begun_at, now) => {
+            Failure::Unreachable | Failure::Refused | Failure::Silent
+                if self.is_forgiven(peer, begun_at, now) =>
+            {
                 return Failure::Crowded;
             }
-            Failure::Unreachable => {
+            Failure::Unreachable | Failure::Refused => {
                 self.unreachable.put(peer, now + AVOID_UNREACHABLE);
                 self.count(peer, -1, now);
             }

@@ -269,6 +269,35 @@ fn a_silent_peer_is_left_alone_for_seconds_first_and_longer_when_it_stays_silent
 }
 
 #[test]
+fn a_port_where_nobody_listens_is_tried_with_its_bytes_swapped_once() {
+    let at_port = |port| SocketAddr::new(peer(1).ip(), port);
+    for (source, failure, next) in [
+        (Source::Sampled, Failure::Refused, Some(6_881)),
+        (Source::Sampled, Failure::Unreachable, None),
+        // Who announces itself knows its own port.
+        (Source::Announced, Failure::Refused, None),
+    ] {
+        let mut queue = queue(100);
+        queue.add(id(1), source, Some(peer(50)), &[at_port(57_626)], time(0));
+        assert_eq!(connect(&mut queue, at(0)), Some((id(1), at_port(57_626))));
+        queue.failed(id(1), at_port(57_626), failure, at(1));
+        let second = connect(&mut queue, at(1));
+        assert_eq!(second, next.map(|port| (id(1), at_port(port))), "{source:?} {failure:?}");
+        if second.is_some() {
+            queue.failed(id(1), at_port(6_881), Failure::Refused, at(2));
+            assert_eq!(connect(&mut queue, at(2)), None);
+        }
+        queue.check_invariants();
+    }
+    // Ports below 1,024 are other people's servers.
+    let mut queue = queue(100);
+    queue.add(id(1), Source::Sampled, None, &[at_port(0x5000)], time(0));
+    connect(&mut queue, at(0)).unwrap();
+    queue.failed(id(1), at_port(0x5000), Failure::Refused, at(1));
+    assert_eq!(connect(&mut queue, at(1)), None);
+}
+
+#[test]
 fn an_odd_peer_is_no_enemy() {
     let odd = [
         Why::Closed(Step::Handshake),
@@ -418,11 +447,13 @@ fn step(
                 Failure::NotHere,
                 Failure::Ours,
                 Failure::Unreachable,
+                Failure::Refused,
+                Failure::Silent,
             ];
             match rng.below(6) {
                 0 => _ = queue.done(hash, addr, at(ms)),
                 1 => queue.opened(hash, addr, at(ms)),
-                _ => queue.failed(hash, addr, failures[rng.index(5)], at(ms)),
+                _ => queue.failed(hash, addr, failures[rng.index(failures.len())], at(ms)),
             }
         }
         _ => _ = queue.poll_event(time(ms)),
