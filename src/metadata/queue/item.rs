@@ -63,6 +63,18 @@ pub struct Peer {
     pub state: PeerState,
     /// How often it was tried without counting.
     pub excused: u8,
+    pub told: Told,
+}
+
+/// Who told of a peer.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Told {
+    /// It announced itself.
+    Itself,
+    /// Whoever asked for the hash.
+    Asker,
+    /// Nodes and other peers.
+    Others,
 }
 
 /// What was done about a peer.
@@ -181,7 +193,8 @@ impl Item {
 
     /// Adds peers that are not there yet; how many. Those that announced themselves come first, in
     /// place of others if need be.
-    pub fn add_peers(&mut self, peers: &[SocketAddr], announced: bool) -> usize {
+    pub fn add_peers(&mut self, peers: &[SocketAddr], told: Told) -> usize {
+        let announced = told == Told::Itself;
         let before = self.peers.len();
         let (mut replaced, mut first) = (0, 0);
         for &addr in peers {
@@ -189,7 +202,7 @@ impl Item {
             if of_host >= PEERS_PER_HOST || self.peers.iter().any(|known| known.addr == addr) {
                 continue;
             }
-            let peer = Peer { addr, state: PeerState::Untried, excused: 0 };
+            let peer = Peer { addr, state: PeerState::Untried, excused: 0, told };
             let full = self.peers.len() >= PEERS_MAX;
             if announced && full {
                 let other = self.peers.iter().rposition(|known| known.state != PeerState::Trying);

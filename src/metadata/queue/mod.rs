@@ -23,7 +23,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use self::credit::{Account, Credit, Terms};
-use self::item::{Item, PeerState, Place, address_of};
+use self::item::{Item, PeerState, Place, Told, address_of};
 use self::memory::Memory;
 use self::shares::Shares;
 use self::standing::Standing;
@@ -218,7 +218,7 @@ impl Queue {
             return Added::Merged;
         }
         let mut item = Item::new(hash, source, from, now, unix);
-        item.add_peers(peers, source == Source::Announced);
+        item.add_peers(peers, told_by(source));
         item.heard_as(source);
         if source == Source::Wanted {
             // An announce follows within seconds where the asker has peers to offer.
@@ -260,7 +260,7 @@ impl Queue {
     pub fn peers_found(&mut self, hash: InfoHash, peers: &[SocketAddr], now: Instant) {
         let Some(&token) = self.by_hash.get(&hash) else { return };
         let item = self.items.get_mut(token).expect("by_hash names live items");
-        if item.add_peers(peers, false) > 0 {
+        if item.add_peers(peers, Told::Others) > 0 {
             self.settle(token, now);
         }
     }
@@ -421,8 +421,8 @@ impl Queue {
             item.connect_at = now + HOLD;
         } else if !excused {
             item.peers[at].state = PeerState::Tried;
-            if failure == Failure::Refused && !(at == 0 && item.announced) {
-                item.add_peers(swapped(addr).as_slice(), false);
+            if failure == Failure::Refused && item.peers[at].told == Told::Others {
+                item.add_peers(swapped(addr).as_slice(), Told::Asker);
             }
             self.futile.put((hash, addr), now + FUTILE_FOR);
             if at == 0 {
@@ -571,7 +571,7 @@ impl Queue {
         let item = self.items.get_mut(token).expect("by_hash names live items");
         let news: Vec<_> =
             peers.iter().copied().filter(|peer| !self.futile.has(&(hash, *peer), now)).collect();
-        let fresh = item.add_peers(&news, announced);
+        let fresh = item.add_peers(&news, told_by(source));
         let adopts = !announced
             && !new.is_unspecified()
             && new != old
@@ -602,6 +602,10 @@ impl Queue {
         }
         self.settle(token, now);
     }
+}
+
+fn told_by(source: Source) -> Told {
+    if source == Source::Announced { Told::Itself } else { Told::Asker }
 }
 
 /// The address with the bytes of its port swapped: rTorrent hands out ports so.

@@ -271,30 +271,29 @@ fn a_silent_peer_is_left_alone_for_seconds_first_and_longer_when_it_stays_silent
 #[test]
 fn a_port_where_nobody_listens_is_tried_with_its_bytes_swapped_once() {
     let at_port = |port| SocketAddr::new(peer(1).ip(), port);
-    for (source, failure, next) in [
-        (Source::Sampled, Failure::Refused, Some(6_881)),
-        (Source::Sampled, Failure::Unreachable, None),
-        // Who announces itself knows its own port.
-        (Source::Announced, Failure::Refused, None),
-    ] {
+    let after = |port: u16, is_found: bool, failure: Failure| {
         let mut queue = queue(100);
-        queue.add(id(1), source, Some(peer(50)), &[at_port(57_626)], time(0));
-        assert_eq!(connect(&mut queue, at(0)), Some((id(1), at_port(57_626))));
-        queue.failed(id(1), at_port(57_626), failure, at(1));
+        let peers = [at_port(port)];
+        queue.add(id(1), Source::Command, None, if is_found { &[] } else { &peers }, time(0));
+        if is_found {
+            queue.next_lookup(at(0)).unwrap();
+            queue.peers_found(id(1), &peers, at(0));
+            queue.lookup_done(id(1), at(0));
+        }
+        assert_eq!(connect(&mut queue, at(0)), Some((id(1), at_port(port))));
+        queue.failed(id(1), at_port(port), failure, at(1));
         let second = connect(&mut queue, at(1));
-        assert_eq!(second, next.map(|port| (id(1), at_port(port))), "{source:?} {failure:?}");
-        if second.is_some() {
-            queue.failed(id(1), at_port(6_881), Failure::Refused, at(2));
+        if let Some((hash, addr)) = second {
+            queue.failed(hash, addr, Failure::Refused, at(2));
             assert_eq!(connect(&mut queue, at(2)), None);
         }
         queue.check_invariants();
-    }
-    // Ports below 1,024 are other people's servers.
-    let mut queue = queue(100);
-    queue.add(id(1), Source::Sampled, None, &[at_port(0x5000)], time(0));
-    connect(&mut queue, at(0)).unwrap();
-    queue.failed(id(1), at_port(0x5000), Failure::Refused, at(1));
-    assert_eq!(connect(&mut queue, at(1)), None);
+        second.map(|(_, addr)| addr.port())
+    };
+    assert_eq!(after(57_626, true, Failure::Refused), Some(6_881));
+    assert_eq!(after(57_626, true, Failure::Unreachable), None);
+    assert_eq!(after(57_626, false, Failure::Refused), None, "whoever asks knows what for");
+    assert_eq!(after(0x5000, true, Failure::Refused), None, "ports below 1,024 are other people's servers");
 }
 
 #[test]
