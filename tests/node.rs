@@ -502,6 +502,31 @@ fn a_client_that_asks_all_at_once_is_answered_a_little_later_and_a_flood_is_not(
 }
 
 #[test]
+fn an_announce_with_a_good_token_does_not_wait_behind_a_flood() {
+    let mut bench = Bench::new(&["11.0.0.1"]);
+    let asked = bench.ask(0, global(1), get_peers(false));
+    let token = response(&krpc::decode(&asked).unwrap()).token.unwrap().to_vec();
+    bench.events();
+    bench.buckets.packets_out = TokenBucket::new(400, 40);
+    let flood =
+        |bench: &mut Bench| (0..1_000).for_each(|n| _ = bench.ask(0, global(100 + n), get_peers(false)));
+    flood(&mut bench);
+    // The second with another's token.
+    for asker in [global(1), global(2)] {
+        let answer = bench.ask(0, asker, announce(7_000, false, &token, false));
+        assert!(answer.is_empty(), "{asker} waits");
+    }
+    let announced = bench.events();
+    let peer = SocketAddr::new(global(1).ip(), 7_000);
+    assert!(announced.contains(&Event::Announced(HASH, peer)), "but it is not lost");
+    flood(&mut bench);
+    bench.pass(Duration::from_millis(50));
+    let sent = bench.sent();
+    assert_eq!(sent.first().map(|(path, _)| path.remote), Some(global(1)), "and answered first");
+    assert!(sent.iter().all(|(path, _)| path.remote != global(2)), "{sent:?}");
+}
+
+#[test]
 fn pings_that_find_no_room_are_answered_all_the_same() {
     let mut bench = Bench::new(&["11.0.0.1"]);
     (0..3_000).for_each(|n| _ = bench.dht.ping(u64::from(n), global(n)));

@@ -6,10 +6,18 @@ use std::time::Duration;
 
 use crate::base::{Instant, Path};
 
-/// Answers in the order in which they were asked for.
+/// Answers in the order in which they were asked for: those to proved announces, then all others.
 #[derive(Default)]
 pub(super) struct HeldAnswers {
-    held: VecDeque<Held>,
+    by_rank: [VecDeque<Held>; 2],
+}
+
+/// How much is lost with an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rank {
+    /// To an announce with a good token: whoever sends it has something, and we have it already.
+    Announce,
+    Other,
 }
 
 struct Held {
@@ -21,18 +29,23 @@ struct Held {
 
 impl HeldAnswers {
     pub(super) fn len(&self) -> usize {
-        self.held.len()
+        self.by_rank.iter().map(VecDeque::len).sum()
     }
 
-    pub(super) fn has_room(&self) -> bool {
-        self.held.len() < HELD_MAX
+    pub(super) fn has_room(&self, rank: Rank) -> bool {
+        self.by_rank[rank as usize].len() < HELD_MAX[rank as usize]
+    }
+
+    /// Whether one of such rank would have to wait for its turn.
+    pub(super) fn is_ahead_of(&self, rank: Rank) -> bool {
+        self.by_rank[..=rank as usize].iter().any(|held| !held.is_empty())
     }
 
     /// Takes one more; false if there is no room.
-    pub(super) fn push(&mut self, path: Path, data: &[u8], now: Instant) -> bool {
-        let room = self.has_room();
+    pub(super) fn push(&mut self, path: Path, data: &[u8], rank: Rank, now: Instant) -> bool {
+        let room = self.has_room(rank);
         if room {
-            self.held.push_back(Held { path, data: data.into(), until: now + HELD_FOR });
+            self.by_rank[rank as usize].push_back(Held { path, data: data.into(), until: now + HELD_FOR });
         }
         room
     }
@@ -41,28 +54,34 @@ impl HeldAnswers {
     /// were.
     pub(super) fn peek(&mut self, now: Instant) -> (Option<(Path, usize)>, u64) {
         let mut expired = 0;
-        while self.held.front().is_some_and(|held| held.until <= now) {
-            self.held.pop_front();
-            expired += 1;
+        for held in &mut self.by_rank {
+            while held.pop_front_if(|held| held.until <= now).is_some() {
+                expired += 1;
+            }
         }
-        (self.held.front().map(|held| (held.path, held.data.len())), expired)
+        let next = self.next().and_then(|held| held.front());
+        (next.map(|held| (held.path, held.data.len())), expired)
     }
 
     /// Drops the next one.
     pub(super) fn skip(&mut self) {
-        self.held.pop_front();
+        self.next().and_then(VecDeque::pop_front);
     }
 
     /// Takes the next one out, into `out`.
     pub(super) fn pop(&mut self, out: &mut [u8]) -> Option<(Path, usize)> {
-        let held = self.held.pop_front()?;
+        let held = self.next()?.pop_front()?;
         let len = held.data.len();
         out.get_mut(..len)?.copy_from_slice(&held.data);
         Some((held.path, len))
     }
+
+    fn next(&mut self) -> Option<&mut VecDeque<Held>> {
+        self.by_rank.iter_mut().find(|held| !held.is_empty())
+    }
 }
 
-/// What `home` answers in a second, and a bit; 100 KiB at most.
-const HELD_MAX: usize = 256;
+/// What `home` answers in a second, and a bit; 130 KiB at most.
+const HELD_MAX: [usize; 2] = [64, 256];
 /// The shortest time after which clients ask somebody else.
 const HELD_FOR: Duration = Duration::from_secs(1);

@@ -33,7 +33,7 @@ use crate::model::SavedNode;
 use crate::wire::compact::NodeAddr;
 use crate::wire::krpc::{self, Body, Reject};
 
-use answers::HeldAnswers;
+use answers::{HeldAnswers, Rank};
 use census::Census;
 pub use census::Estimate;
 use lookup::Lookup;
@@ -442,9 +442,13 @@ impl Dht {
             self.stats.dropped_flows += 1;
             return 0;
         }
+        let mut rank = Rank::Other;
         let len = match krpc::decode(data) {
             Ok(message) => match message.body {
-                Body::Query(query) => self.on_query(cx, path, &message, query, reply),
+                Body::Query(query) => {
+                    rank = self.rank(query.method, path.remote, cx.now);
+                    self.on_query(cx, path, &message, (query, rank), reply)
+                }
                 Body::Response(response) => {
                     self.on_response(cx, path, &message, response);
                     0
@@ -466,8 +470,8 @@ impl Dht {
             return 0;
         }
         // In their turn: what came before waits, too.
-        if self.held.len() > 0 || !self.may_answer(cx, len) {
-            self.stats.dropped_limited += u64::from(!self.held.push(path, &reply[..len], cx.now));
+        if self.held.is_ahead_of(rank) || !self.may_answer(cx, len) {
+            self.stats.dropped_limited += u64::from(!self.held.push(path, &reply[..len], rank, cx.now));
             self.stats.held = self.held.len() as u64;
             return 0;
         }
@@ -645,9 +649,9 @@ impl Dht {
     }
 
     /// Whether any answer may leave now, or wait.
-    fn may_answer_any(&self, cx: &Cx<'_>) -> bool {
+    fn may_answer_any(&self, cx: &Cx<'_>, rank: Rank) -> bool {
         let free = self.answering.available(cx.now) > 0 && cx.buckets.packets_out.available(cx.now) > 0;
-        free || self.held.has_room()
+        free || self.held.has_room(rank)
     }
 
     /// The next answer that was held back, if it may leave now; if not, when to try again is noted.

@@ -6,6 +6,7 @@ use crate::base::{Cx, Id, Instant, NodeId, Path, Scope, SocketId};
 use crate::wire::compact::NodeAddr;
 use crate::wire::krpc::{self, Message, Method, Query, Reply, Want};
 
+use super::answers::Rank;
 use super::peers::{SAMPLES_MAX, VALUES_V4_MAX, VALUES_V6_MAX};
 use super::table::K;
 use super::{Dht, Event, Single, SingleKind};
@@ -50,7 +51,7 @@ impl Dht {
         cx: &mut Cx<'_>,
         path: Path,
         message: &Message<'_>,
-        query: Query<'_>,
+        (query, rank): (Query<'_>, Rank),
         out: &mut [u8],
     ) -> usize {
         let transaction = message.transaction;
@@ -59,7 +60,8 @@ impl Dht {
             self.stats.dropped_stray += 1;
             return 0;
         }
-        if self.config.read_only || transaction.len() > TRANSACTION_MAX || !self.within_limit(cx, path) {
+        if self.config.read_only || transaction.len() > TRANSACTION_MAX || !self.within_limit(cx, path, rank)
+        {
             return 0;
         }
         if !query.read_only {
@@ -102,7 +104,7 @@ impl Dht {
         text: &str,
         out: &mut [u8],
     ) -> usize {
-        if transaction.len() > TRANSACTION_MAX || !self.within_limit(cx, path) {
+        if transaction.len() > TRANSACTION_MAX || !self.within_limit(cx, path, Rank::Other) {
             return 0;
         }
         krpc::write_error(out, transaction, path.remote, code, text).unwrap_or(0)
@@ -179,9 +181,21 @@ impl Dht {
         Some(node.table.closest(target, out, asked.now))
     }
 
+    /// How much would be lost with the answer to this query.
+    pub(super) fn rank(&self, method: Method<'_>, from: SocketAddr, now: Instant) -> Rank {
+        match method {
+            Method::AnnouncePeer { info_hash, token, .. }
+                if self.tokens.valid(token, from.ip(), &info_hash, now) =>
+            {
+                Rank::Announce
+            }
+            _ => Rank::Other,
+        }
+    }
+
     /// Looked at before anything is done about a query: a flood that cannot be answered costs little.
-    fn within_limit(&mut self, cx: &Cx<'_>, path: Path) -> bool {
-        let within = self.may_answer_any(cx) && self.limiter.allow(path.remote.ip(), cx.now);
+    fn within_limit(&mut self, cx: &Cx<'_>, path: Path, rank: Rank) -> bool {
+        let within = self.may_answer_any(cx, rank) && self.limiter.allow(path.remote.ip(), cx.now);
         self.stats.dropped_limited += u64::from(!within);
         within
     }

@@ -308,8 +308,8 @@ impl Oracle {
         let Some(place) = held.iter().position(is_of) else {
             return self.fail(Rule::Queries, host, times.0, format!("what it sends to {to} answers nothing"));
         };
-        // Those before it were dropped, their flows being closed.
-        let Some(Held { query, .. }) = held.drain(..=place).next_back() else { return };
+        // Not in their order: announces come first, and some were dropped, their flows being closed.
+        let Some(Held { query, .. }) = held.remove(place) else { return };
         if let Ok(Message { body: Body::Query(query), .. }) = krpc::decode(&query) {
             self.on_query(host, times, (to, &query), transaction, answer);
         }
