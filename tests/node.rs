@@ -527,6 +527,31 @@ fn an_announce_with_a_good_token_does_not_wait_behind_a_flood() {
 }
 
 #[test]
+fn announces_of_one_network_leave_room_for_those_of_others() {
+    let mut bench = Bench::new(&["11.0.0.1"]);
+    let token_of = |bench: &mut Bench, asker: SocketAddr| {
+        let asked = bench.ask(0, asker, get_peers(false));
+        response(&krpc::decode(&asked).unwrap()).token.unwrap().to_vec()
+    };
+    let (flooder, honest) = (|n: u32| global(1 + n % 200), global(70_000));
+    let tokens: Vec<_> = (0..200).map(|n| token_of(&mut bench, flooder(n))).collect();
+    let token = token_of(&mut bench, honest);
+    bench.events();
+    bench.buckets.packets_out = TokenBucket::new(400, 40);
+    for (n, token) in (0..).zip(tokens.iter().cycle()).take(2_000) {
+        bench.ask(0, flooder(n), announce(7_000, false, token, false));
+    }
+    bench.events();
+    bench.ask(0, honest, announce(7_000, false, &token, false));
+    let peer = SocketAddr::new(honest.ip(), 7_000);
+    assert!(bench.events().contains(&Event::Announced(HASH, peer)));
+    bench.pass(Duration::from_millis(50));
+    let sent = bench.sent();
+    let place = sent.iter().position(|(path, _)| path.remote == honest);
+    assert!(place.is_some_and(|place| place <= 8), "{place:?}");
+}
+
+#[test]
 fn pings_that_find_no_room_are_answered_all_the_same() {
     let mut bench = Bench::new(&["11.0.0.1"]);
     (0..3_000).for_each(|n| _ = bench.dht.ping(u64::from(n), global(n)));

@@ -2,9 +2,10 @@
 //! that starts asks about everything it has at once and takes a lost answer for a dead node.
 
 use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::base::{Instant, Path};
+use crate::base::{Instant, Network, Path};
 
 /// Answers in the order in which they were asked for: those to proved announces, then all others.
 #[derive(Default)]
@@ -12,10 +13,10 @@ pub(super) struct HeldAnswers {
     by_rank: [VecDeque<Held>; 2],
 }
 
-/// How much is lost with an answer.
+/// Which answers leave first while they have to wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Rank {
-    /// To an announce with a good token: whoever sends it has something, and we have it already.
+    /// To an `announce_peer` with a valid token: it leads to a torrent more often than any other query.
     Announce,
     Other,
 }
@@ -32,12 +33,21 @@ impl HeldAnswers {
         self.by_rank.iter().map(VecDeque::len).sum()
     }
 
+    /// Whether one more announce from there may go first: those of one network have an eighth of the
+    /// places.
+    pub(super) fn has_announce_room(&self, from: IpAddr) -> bool {
+        let announces = &self.by_rank[Rank::Announce as usize];
+        let network = Network::around(from);
+        let of_network = announces.iter().filter(|held| Network::around(held.path.remote.ip()) == network);
+        announces.len() < HELD_MAX[Rank::Announce as usize] && of_network.count() < ANNOUNCES_PER_NETWORK
+    }
+
     pub(super) fn has_room(&self, rank: Rank) -> bool {
         self.by_rank[rank as usize].len() < HELD_MAX[rank as usize]
     }
 
-    /// Whether one of such rank would have to wait for its turn.
-    pub(super) fn is_ahead_of(&self, rank: Rank) -> bool {
+    /// Whether others of this rank or a better one wait already.
+    pub(super) fn has_turn_before(&self, rank: Rank) -> bool {
         self.by_rank[..=rank as usize].iter().any(|held| !held.is_empty())
     }
 
@@ -83,5 +93,6 @@ impl HeldAnswers {
 
 /// What `home` answers in a second, and a bit; 130 KiB at most.
 const HELD_MAX: [usize; 2] = [64, 256];
+const ANNOUNCES_PER_NETWORK: usize = 8;
 /// The shortest time after which clients ask somebody else.
 const HELD_FOR: Duration = Duration::from_secs(1);

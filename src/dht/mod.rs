@@ -470,7 +470,7 @@ impl Dht {
             return 0;
         }
         // In their turn: what came before waits, too.
-        if self.held.is_ahead_of(rank) || !self.may_answer(cx, len) {
+        if self.held.has_turn_before(rank) || !self.may_answer(cx, len) {
             self.stats.dropped_limited += u64::from(!self.held.push(path, &reply[..len], rank, cx.now));
             self.stats.held = self.held.len() as u64;
             return 0;

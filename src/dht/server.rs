@@ -181,11 +181,13 @@ impl Dht {
         Some(node.table.closest(target, out, asked.now))
     }
 
-    /// How much would be lost with the answer to this query.
+    /// Where the answer to this query would wait. While none waits, the token need not be looked at.
     pub(super) fn rank(&self, method: Method<'_>, from: SocketAddr, now: Instant) -> Rank {
         match method {
             Method::AnnouncePeer { info_hash, token, .. }
-                if self.tokens.valid(token, from.ip(), &info_hash, now) =>
+                if self.held.len() > 0
+                    && self.held.has_announce_room(from.ip())
+                    && self.tokens.valid(token, from.ip(), &info_hash, now) =>
             {
                 Rank::Announce
             }

@@ -406,7 +406,7 @@ const HOSTS_MAX: usize = 64;
 const ADDRESSES_MAX: usize = 16;
 /// A laptop's network is usually there within seconds of waking.
 const FIRST_RETRY: Duration = Duration::from_secs(5);
-/// Without these hosts there may be no network at all, and three questions a minute burden nobody.
+/// Without these hosts there may be no way into the network; a few questions a minute burden nobody.
 const RETRY_MAX: Duration = Duration::from_secs(60);
 
 #[cfg(test)]

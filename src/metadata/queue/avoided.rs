@@ -1,5 +1,5 @@
-//! Addresses that did something against themselves, and for how long each is left alone: a short
-//! while at first, twice as long each further time, and an offence is forgotten in time.
+//! Addresses that are left alone, each for a short while at first, twice as long each further time; an
+//! offence is forgotten in time.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -13,15 +13,15 @@ pub struct Avoided {
     offenders: Map<SocketAddr, Offender>,
     /// Oldest first. An entry counts only while the map has the same time.
     order: VecDeque<(SocketAddr, Instant)>,
-    terms: Terms,
+    backoff: Backoff,
 }
 
-/// How long.
+/// For how long an address is avoided, and how many are remembered.
 #[derive(Clone, Copy, Debug)]
-pub struct Terms {
-    /// The first time.
+pub struct Backoff {
+    /// After the first offence.
     pub first: Duration,
-    /// At most.
+    /// However many there were.
     pub max: Duration,
     /// One offence is forgotten for every such time without one.
     pub forgotten_after: Duration,
@@ -39,16 +39,16 @@ struct Offender {
 
 impl Avoided {
     /// Nobody yet.
-    pub fn new(terms: Terms, rng: &mut Rng) -> Self {
-        Self { offenders: hash::map(rng), order: VecDeque::new(), terms }
+    pub fn new(backoff: Backoff, rng: &mut Rng) -> Self {
+        Self { offenders: hash::map(rng), order: VecDeque::new(), backoff }
     }
 
     /// Counts one more offence of `addr`.
     pub fn offended(&mut self, addr: SocketAddr, now: Instant) {
-        let before = self.offenders.get(&addr).map_or(0, |offender| offender.remembered(now, self.terms));
+        let before = self.offenders.get(&addr).map_or(0, |offender| offender.remembered(now, self.backoff));
         self.offenders.insert(addr, Offender { offences: before + 1, at: now });
         self.order.push_back((addr, now));
-        let count_max = self.terms.count_max;
+        let count_max = self.backoff.count_max;
         while self.offenders.len() > count_max || self.order.len() > 2 * count_max {
             let Some((oldest, at)) = self.order.pop_front() else { return };
             if self.offenders.get(&oldest).is_some_and(|offender| offender.at == at) {
@@ -59,7 +59,7 @@ impl Avoided {
 
     /// True while `addr` is left alone.
     pub fn has(&self, addr: SocketAddr, now: Instant) -> bool {
-        self.offenders.get(&addr).is_some_and(|offender| offender.until(self.terms) > now)
+        self.offenders.get(&addr).is_some_and(|offender| offender.until(self.backoff) > now)
     }
 
     /// Nothing is held against `addr` any more.
@@ -70,13 +70,13 @@ impl Avoided {
 
 impl Offender {
     /// Offences that count still.
-    fn remembered(self, now: Instant, terms: Terms) -> u32 {
-        let forgotten = now.since(self.at).as_secs() / terms.forgotten_after.as_secs().max(1);
+    fn remembered(self, now: Instant, backoff: Backoff) -> u32 {
+        let forgotten = now.since(self.at).as_secs() / backoff.forgotten_after.as_secs().max(1);
         self.offences.saturating_sub(u32::try_from(forgotten).unwrap_or(u32::MAX))
     }
 
-    fn until(self, terms: Terms) -> Instant {
-        self.at + (terms.first * 2u32.saturating_pow(self.offences.min(32) - 1)).min(terms.max)
+    fn until(self, backoff: Backoff) -> Instant {
+        self.at + (backoff.first * 2u32.saturating_pow(self.offences.min(32) - 1)).min(backoff.max)
     }
 }
 
@@ -94,8 +94,8 @@ mod tests {
 
     fn avoided(count_max: usize) -> Avoided {
         let (first, hours) = (Duration::from_secs(300), Duration::from_secs(6 * 3_600));
-        let terms = Terms { first, max: hours, forgotten_after: hours, count_max };
-        Avoided::new(terms, &mut Rng::seeded(1))
+        let backoff = Backoff { first, max: hours, forgotten_after: hours, count_max };
+        Avoided::new(backoff, &mut Rng::seeded(1))
     }
 
     /// For how many minutes it is avoided from then on.

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use super::credit::Belief;
-use super::standing::Standing;
+use super::reputation::Reputation;
 use super::{Lookup, PEERS_MAX, Source};
 use crate::base::{InfoHash, Instant, UnixTime};
 use crate::model::{Pending, PendingState};
@@ -63,18 +63,18 @@ pub struct Peer {
     pub state: PeerState,
     /// How often it was tried without counting.
     pub excused: u8,
-    pub told: Told,
+    pub source: PeerSource,
 }
 
-/// Who told of a peer.
+/// How a peer was heard of.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Told {
+pub enum PeerSource {
     /// It announced itself.
-    Itself,
-    /// Whoever asked for the hash.
-    Asker,
-    /// Nodes and other peers.
-    Others,
+    Announced,
+    /// Whoever asked for the hash gave its address.
+    Given,
+    /// Nodes or other peers gave its address.
+    Found,
 }
 
 /// What was done about a peer.
@@ -193,8 +193,8 @@ impl Item {
 
     /// Adds peers that are not there yet; how many. Those that announced themselves come first, in
     /// place of others if need be.
-    pub fn add_peers(&mut self, peers: &[SocketAddr], told: Told) -> usize {
-        let announced = told == Told::Itself;
+    pub fn add_peers(&mut self, peers: &[SocketAddr], source: PeerSource) -> usize {
+        let announced = source == PeerSource::Announced;
         let before = self.peers.len();
         let (mut replaced, mut first) = (0, 0);
         for &addr in peers {
@@ -202,7 +202,7 @@ impl Item {
             if of_host >= PEERS_PER_HOST || self.peers.iter().any(|known| known.addr == addr) {
                 continue;
             }
-            let peer = Peer { addr, state: PeerState::Untried, excused: 0, told };
+            let peer = Peer { addr, state: PeerState::Untried, excused: 0, source };
             let full = self.peers.len() >= PEERS_MAX;
             if announced && full {
                 let other = self.peers.iter().rposition(|known| known.state != PeerState::Trying);
@@ -245,7 +245,7 @@ impl Item {
     /// hash was asked for.
     pub fn choose(
         &mut self,
-        known: &Standing,
+        known: &Reputation,
         now: Instant,
         busy: impl Fn(SocketAddr) -> bool,
     ) -> Option<SocketAddr> {
@@ -273,7 +273,7 @@ impl Item {
     /// The order among hashes that one address named, smallest first: a peer that has delivered
     /// before, tries (connections under way count as such), number of peers, age. Of announced
     /// hashes the newest comes first, since its peer is surely there; of others the oldest.
-    pub fn rank(&self, known: &Standing, now: Instant) -> u64 {
+    pub fn rank(&self, known: &Reputation, now: Instant) -> u64 {
         let is_good = |peer: &Peer| peer.state == PeerState::Untried && known.is_good(peer.addr, now);
         let unknown = !self.peers.iter().any(is_good);
         let tries = (u64::from(self.tries) + 2 * u64::from(self.in_flight)).min(31);

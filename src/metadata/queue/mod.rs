@@ -13,8 +13,8 @@ mod failure;
 mod item;
 mod memory;
 mod places;
+mod reputation;
 mod shares;
-mod standing;
 mod timing;
 mod turns;
 
@@ -23,10 +23,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use self::credit::{Account, Credit, Terms};
-use self::item::{Item, PeerState, Place, Told, address_of};
+use self::item::{Item, PeerSource, PeerState, Place, address_of};
 use self::memory::Memory;
+use self::reputation::Reputation;
 use self::shares::Shares;
-use self::standing::Standing;
 use self::turns::Turns;
 use super::fetch::{Step, Timeouts};
 use crate::base::hash::{self, Map};
@@ -150,7 +150,7 @@ pub struct Queue {
     /// Those to be saved; each once.
     to_save: VecDeque<Token>,
     given_up: VecDeque<InfoHash>,
-    peers: Standing,
+    peers: Reputation,
     /// Peers that did not deliver this hash of late: an announce by them is no news.
     futile: Memory<(InfoHash, SocketAddr)>,
     credit: Credit,
@@ -185,7 +185,7 @@ impl Queue {
             unsaved: VecDeque::new(),
             to_save: VecDeque::new(),
             given_up: VecDeque::new(),
-            peers: Standing::new(rng),
+            peers: Reputation::new(rng),
             futile: Memory::new(FUTILE_MAX, rng),
             credit: Credit::new(rng),
             asked_for: Account::new(ASKED_FOR, Instant(0)),
@@ -218,7 +218,7 @@ impl Queue {
             return Added::Merged;
         }
         let mut item = Item::new(hash, source, from, now, unix);
-        item.add_peers(peers, told_by(source));
+        item.add_peers(peers, peer_source(source));
         item.heard_as(source);
         if source == Source::Wanted {
             // An announce follows within seconds where the asker has peers to offer.
@@ -260,7 +260,7 @@ impl Queue {
     pub fn peers_found(&mut self, hash: InfoHash, peers: &[SocketAddr], now: Instant) {
         let Some(&token) = self.by_hash.get(&hash) else { return };
         let item = self.items.get_mut(token).expect("by_hash names live items");
-        if item.add_peers(peers, Told::Others) > 0 {
+        if item.add_peers(peers, PeerSource::Found) > 0 {
             self.settle(token, now);
         }
     }
@@ -421,8 +421,8 @@ impl Queue {
             item.connect_at = now + HOLD;
         } else if !excused {
             item.peers[at].state = PeerState::Tried;
-            if failure == Failure::Refused && item.peers[at].told == Told::Others {
-                item.add_peers(swapped(addr).as_slice(), Told::Asker);
+            if failure == Failure::Refused && item.peers[at].source == PeerSource::Found {
+                item.add_peers(swapped(addr).as_slice(), PeerSource::Found);
             }
             self.futile.put((hash, addr), now + FUTILE_FOR);
             if at == 0 {
@@ -571,7 +571,7 @@ impl Queue {
         let item = self.items.get_mut(token).expect("by_hash names live items");
         let news: Vec<_> =
             peers.iter().copied().filter(|peer| !self.futile.has(&(hash, *peer), now)).collect();
-        let fresh = item.add_peers(&news, told_by(source));
+        let fresh = item.add_peers(&news, peer_source(source));
         let adopts = !announced
             && !new.is_unspecified()
             && new != old
@@ -604,11 +604,12 @@ impl Queue {
     }
 }
 
-fn told_by(source: Source) -> Told {
-    if source == Source::Announced { Told::Itself } else { Told::Asker }
+fn peer_source(source: Source) -> PeerSource {
+    if source == Source::Announced { PeerSource::Announced } else { PeerSource::Given }
 }
 
-/// The address with the bytes of its port swapped: rTorrent hands out ports so.
+/// The address with the bytes of its port swapped: rTorrent's DHT node gives the ports of other peers
+/// in the wrong order.
 fn swapped(peer: SocketAddr) -> Option<SocketAddr> {
     let port = peer.port().swap_bytes();
     (port >= 1_024 && port != peer.port()).then(|| SocketAddr::new(peer.ip(), port))

@@ -3,14 +3,14 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::avoided::{self, Avoided};
+use super::avoided::{Avoided, Backoff};
 use super::credit::{Recent, Terms};
 use super::failure::Failure;
 use super::memory::Memory;
 use crate::base::{Instant, Network, Rng};
 
-/// The standing of every peer that something is remembered of.
-pub struct Standing {
+/// The reputation of every peer that something is remembered of.
+pub struct Reputation {
     good: Memory<SocketAddr>,
     /// Good peers whose connections failed of late.
     forgiven: Memory<SocketAddr>,
@@ -23,7 +23,7 @@ pub struct Standing {
     reached: Recent<Network>,
 }
 
-impl Standing {
+impl Reputation {
     /// Nothing is known.
     pub fn new(rng: &mut Rng) -> Self {
         Self {
@@ -41,12 +41,12 @@ impl Standing {
         self.good.has(&peer, now)
     }
 
-    /// It is left alone for what it did itself.
+    /// It cannot be connected to, was silent or misbehaved of late.
     pub fn is_left_alone(&self, peer: SocketAddr, now: Instant) -> bool {
         self.unreachable.has(&peer, now) || self.silent.has(peer, now) || self.misbehaved.has(peer, now)
     }
 
-    /// It is left alone for what it did itself, or for what its network does.
+    /// The same, or hardly anything in its network can be connected to.
     pub fn is_avoided(&self, peer: SocketAddr, now: Instant) -> bool {
         let network = self.reached.get(&Network::around(peer.ip()));
         self.is_left_alone(peer, now) || network.is_some_and(|account| account.left(REACHED, now) < 1)
@@ -124,14 +124,14 @@ const GOOD_FOR: Duration = Duration::from_secs(24 * 3_600);
 const FORGIVEN_FOR: Duration = Duration::from_secs(60);
 const AVOID_UNREACHABLE: Duration = Duration::from_secs(5 * 60);
 /// aria2 stands still for seconds whenever it looks for peers.
-const SILENT: avoided::Terms = avoided::Terms {
+const SILENT: Backoff = Backoff {
     first: Duration::from_secs(10),
     max: Duration::from_secs(5 * 60),
     forgotten_after: Duration::from_secs(10 * 60),
     count_max: 65_536,
 };
 /// Minutes are long enough to be of use to the crawl, short enough for an address that changes hands.
-const MISBEHAVED: avoided::Terms = avoided::Terms {
+const MISBEHAVED: Backoff = Backoff {
     first: Duration::from_secs(5 * 60),
     max: Duration::from_secs(6 * 3_600),
     forgotten_after: Duration::from_secs(6 * 3_600),
